@@ -1,0 +1,139 @@
+"""Reading and writing pictures, and the only place where their layout changes.
+
+On disk a picture is whatever its file says; in a worker it is RGB `uint8` (or `uint16`) of shape (H, W, 3); everywhere
+else it is RGB float in [0, 1] of shape (N, 3, H, W).
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from restore.errors import UserError
+
+Image = NDArray[np.uint8] | NDArray[np.uint16]
+
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+# ANYDEPTH keeps 16 bits; COLOR turns gray, palette and CMYK into three channels, drops alpha and obeys EXIF rotation.
+_READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
+
+
+class UnreadableImage(UserError):
+    """A file or record that is no whole picture. Training sets it aside; a single command reports it."""
+
+
+def decode(data: bytes | memoryview, where: str) -> Image:
+    """The picture in `data`, the bytes of an image file, as RGB `uint8` or `uint16` of shape (H, W, 3).
+
+    Raises:
+        UnreadableImage: not a picture, cut short, or of floating-point samples. `where` names it in the message.
+    """
+    if not data:
+        raise UnreadableImage(f"{where}: empty file")
+    if _is_cut_short(data):
+        raise UnreadableImage(f"{where}: the picture is cut short; copy or download the file again")
+    try:
+        image: Any = cv2.imdecode(np.frombuffer(data, np.uint8), _READ_FLAGS)
+    except cv2.error as error:
+        raise UnreadableImage(f"{where}: cannot decode the picture: {error.err}") from error
+    if image is None:
+        raise UnreadableImage(f"{where}: not a picture that OpenCV can decode")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise UnreadableImage(f"{where}: samples are {image.dtype}; convert the picture to 8 or 16 bits")
+    rgb: Image = image[:, :, ::-1]
+    return rgb
+
+
+def read(path: str | Path) -> Image:
+    """The picture in a file; see `decode`.
+
+    Raises:
+        UnreadableImage: also when the file cannot be opened.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UnreadableImage(f"{path}: {error.strerror or error}") from error
+    return decode(data, str(path))
+
+
+def write(path: str | Path, image: Image) -> None:
+    """Writes an RGB picture of shape (H, W, 3); the suffix says the format. A reader sees a whole file or none.
+
+    Raises:
+        UserError: the format is unknown or the disk refuses.
+    """
+    path = Path(path)
+    try:
+        ok, data = cv2.imencode(path.suffix, image[:, :, ::-1])
+    except cv2.error as error:
+        raise UserError(f"{path}: cannot write `{path.suffix}` pictures; use .png or .jpg") from error
+    if not ok:
+        raise UserError(f"{path}: cannot encode the picture")
+    write_atomic(path, data.tobytes())
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Writes `data` beside `path` and renames it there.
+
+    Raises:
+        UserError: the disk refuses; the file that stood there before is untouched.
+    """
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise UserError(f"{path}: cannot write: {error.strerror}") from error
+
+
+def find(folder: str | Path) -> Iterator[Path]:
+    """The pictures below a folder, at any depth, in the order of their names."""
+    root = Path(folder)
+    return iter(sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()))
+
+
+def to_chw(image: NDArray[Any]) -> Tensor:
+    """(H, W, 3) picture to a (3, H, W) tensor: `uint8` stays so, to travel small; `uint16` becomes float in [0, 1]."""
+    if image.dtype == np.uint16:
+        image = image.astype(np.float32) / np.float32(65535)
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def to_float(batch: Tensor) -> Tensor:
+    """`uint8` in [0, 255] to float in [0, 1]; floats pass through."""
+    return batch.float().div_(255) if batch.dtype == torch.uint8 else batch
+
+
+def to_unit(image: Image) -> Tensor:
+    """(H, W, 3) picture to a (1, 3, H, W) float tensor in [0, 1]."""
+    return to_float(to_chw(image)).unsqueeze(0)
+
+
+def to_uint8(picture: Tensor) -> NDArray[np.uint8]:
+    """(3, H, W) float tensor in [0, 1] to an (H, W, 3) `uint8` picture, rounded half to even as BasicSR does."""
+    levels: NDArray[np.uint8] = (
+        picture.detach().float().clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).cpu().numpy()
+    )
+    return np.ascontiguousarray(levels)
+
+
+def _is_cut_short(data: bytes | memoryview) -> bool:
+    """Whether the end of a PNG, JPEG or BMP is missing, which OpenCV may fill with gray without a word."""
+    head = bytes(data[:8])
+    if head == b"\x89PNG\r\n\x1a\n":
+        return b"IEND" not in bytes(data[-64:])
+    if head[:3] == b"\xff\xd8\xff":
+        return b"\xff\xd9" not in bytes(data[-4096:])  # some cameras write past the end marker
+    if head[:2] == b"BM":
+        return len(data) < int.from_bytes(head[2:6], "little")
+    return False

@@ -1,0 +1,141 @@
+"""What may stand in an option file: typed, frozen sections with BasicSR's names where it has one."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from restore.options.paths import DataPath
+from restore.registry import (
+    ArchPart,
+    Kind,
+    MetricPart,
+    OptimizerPart,
+    Part,
+    SchedulerPart,
+    TaskPart,
+)
+
+Precision = Literal["fp32", "bf16", "fp16"]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    """Base of the sections: unknown keys are errors, values never change."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainData(Part):
+    """The training set: a part of DATASETS, and how it is drawn from."""
+
+    name: str | None = None
+    batch_size: Positive = 16  # of one optimizer step's forward pass, over all processes
+    num_workers: Count = 2
+    dataset_enlarge_ratio: Positive = 1  # an epoch is this many passes
+    max_set_aside: Share = 0.01  # the run stops when more than this share of the records is unreadable
+
+
+class EvalData(Part):
+    """A validation or test set: a part of DATASETS, and the name it has in logs and tables."""
+
+    name: str | None = None
+
+
+class Datasets(BaseModel):
+    """`train`, and any number of `val`, `val_2`, ..., `test`, `test_2`, ..."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, Annotated[EvalData, Kind("datasets")]] = Field(init=False)
+
+    train: Annotated[TrainData, Kind("datasets")] | None = None
+
+    def evaluation(self, prefix: Literal["val", "test"]) -> dict[str, EvalData]:
+        """The sections called `prefix` or `prefix_*`, in the order of the file."""
+        extra = self.__pydantic_extra__ or {}
+        return {key: data for key, data in extra.items() if key.split("_")[0] == prefix}
+
+
+class Loss(Part):
+    """A weighted loss."""
+
+    weight: float = 1.0
+
+
+class Train(Section):
+    """How to train."""
+
+    total_iter: Positive | None = None
+    total_epoch: Positive | None = None
+    optim_g: OptimizerPart
+    scheduler: SchedulerPart | None = None
+    warmup_iter: Annotated[int, Field(ge=-1)] = 0  # the rate grows linearly over the first iterations
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 keeps no average
+    losses: dict[str, Annotated[Loss, Kind("losses")] | None]
+    accumulate: Positive = 1  # batches per optimizer step
+    grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest gradient norm
+    precision: Precision = "fp32"
+    channels_last: bool = True
+    compile: bool = False
+    deterministic: bool = False
+    grad_checkpointing: bool = False  # recompute activations in the backward pass: less memory, more time
+    max_nonfinite: Positive = 20  # steps in a row with a loss or gradient that is no number, before the run stops
+
+
+class Best(Section):
+    """Which figure decides the best checkpoint."""
+
+    metric: str
+    dataset: str = "val"
+    better: Literal["higher", "lower"] | None = None  # None: as the metric itself says
+
+
+class Val(Section):
+    """How to validate."""
+
+    val_freq: Positive = 5000
+    metrics: dict[str, MetricPart] = {}
+    best: Best | None = None  # None: the first metric on the first validation set
+    save_img: bool = False
+    num_pictures: Count = 4  # pictures of each set shown in TensorBoard
+    tile: Positive | None = None  # LQ pixels; None: whole pictures
+    tile_overlap: Count = 32
+    baselines: list[Literal["nearest", "bilinear", "bicubic", "lanczos"]] = []  # interpolations scored beside the model
+    report: bool = False  # draw one picture with LQ, baselines, model and GT side by side
+
+
+class Logger(Section):
+    """What is written, and when."""
+
+    print_freq: Positive = 100
+    save_checkpoint_freq: Positive = 5000
+    keep_checkpoints: Count = 3  # the newest ones; 0 keeps all. The best one is always kept.
+    use_tb_logger: bool = True
+
+
+class Paths(Section):
+    """Where things are."""
+
+    experiments_root: str = "experiments"
+    results_root: str = "results"
+    pretrain_network_g: DataPath | None = None
+    param_key_g: str | None = None  # for BasicSR's .pth: `params` or `params_ema`; None takes what is there, EMA first
+    strict_load_g: bool = True
+
+
+class Options(Section):
+    """One experiment."""
+
+    name: Annotated[str, Field(pattern=r"^[\w][\w.\-]*$", max_length=200)]
+    task: TaskPart = Part(type="Restoration")
+    scale: Positive = 1
+    manual_seed: int = 0
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    plugins: list[str] = []
+    network_g: ArchPart
+    datasets: Datasets = Datasets()
+    path: Paths = Paths()
+    train: Train | None = None
+    val: Val = Val()
+    logger: Logger = Logger()
