@@ -10,30 +10,33 @@ import importlib.metadata
 import inspect
 import json
 import pkgutil
+import traceback
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, PydanticSchemaGenerationError, create_model
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PydanticSchemaGenerationError, create_model
 from pydantic_core import CoreSchema
 
 from restore.errors import UserError, nearest
 
-_SCHEMA_CONFIG = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+_SCHEMA_CONFIG = ConfigDict(
+    extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False, validate_default=False
+)
 
 P = TypeVar("P", bound=Callable[..., Any])
 ENTRY_POINTS = "restore.plugins"
 BASICSR = "basicsr/"
+PARTS = "x-parts"  # in a JSON schema: any part of the registry of that name stands here
 
 
 class Part(BaseModel):
     """A section of an option file that names a part: its `type`, and the arguments of that part's constructor."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, allow_inf_nan=False)
     type: str
 
     @property
@@ -44,22 +47,30 @@ class Part(BaseModel):
 
 @dataclass(frozen=True)
 class Kind:
-    """Marks a `Part` annotation with the registry that its `type` is looked up in: `Annotated[Part, Kind("archs")]`."""
+    """Marks a `Part` annotation with the registry that its `type` is looked up in: `Annotated[Part, Kind("archs")]`.
+
+    `keyed` says that the section's key stands for a `type` that is left out, as in `metrics: {psnr: {}}`.
+    """
 
     registry: str
+    keyed: bool = False
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
-        handler(core)
-        return REGISTRIES[self.registry].json_schema()
+        """A place holder, which `restore.options.json_schema` fills: registries may name parts of their own kind."""
+        section = handler.resolve_ref_schema(handler(core))
+        own = {key: value for key, value in section["properties"].items() if key != "type"}
+        return {PARTS: self.registry, "section": section["title"], "keyed": self.keyed, "properties": own}
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One registered part."""
+    """One registered part. The arguments of a guest are checked by name alone, since BasicSR annotates nothing."""
 
     name: str
     build: Callable[..., Any]
     supplied: tuple[str, ...] = ()
+    narrowed: Mapping[str, Any] = field(default_factory=dict)
+    guest: bool = False
 
     @property
     def module(self) -> str:
@@ -77,31 +88,67 @@ class Entry:
 
     @cached_property
     def schema(self) -> type[BaseModel]:
-        """A pydantic model of the constructor's signature; unknown arguments are forbidden."""
-        return signature_model(self.name, self.build, self.supplied)
+        """A pydantic model of the constructor's signature; unknown arguments are forbidden. Raises `UserError`."""
+        annotations = _guest_annotations(self.build) if self.guest else _annotations(self.build)
+        return signature_model(self.name, self.build, annotations | dict(self.narrowed), self.supplied)
 
 
-def signature_model(name: str, build: Callable[..., Any], supplied: tuple[str, ...] = ()) -> type[BaseModel]:
+def signature_model(
+    name: str, build: Callable[..., Any], annotations: dict[str, Any], supplied: tuple[str, ...] = ()
+) -> type[BaseModel]:
     """The pydantic model whose fields are the parameters of `build`, without those that the frame supplies.
 
     Raises:
-        TypeError: a parameter has no annotation, or takes `*args` or `**kwargs`, where typing errors would vanish.
+        UserError: a parameter has no annotation, or is `*args` or `**kwargs`, where misspelt options would vanish.
     """
-    hints = typing.get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
     fields: dict[str, Any] = {}
     for parameter in inspect.signature(build).parameters.values():
         if parameter.name in supplied:
             continue
-        variadic = parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
-        if variadic or parameter.name not in hints:
-            raise TypeError(f"{build.__module__}.{name}: `{parameter.name}` needs a name and an annotation")
-        default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints[parameter.name], default)
-    return create_model(name, __config__=_SCHEMA_CONFIG, **fields)
+        if parameter.name not in annotations:
+            raise UserError(
+                f"{build.__module__}.{name}: the parameter `{parameter}` needs a name and an annotation, "
+                "since the signature is the schema of the options"
+            )
+        if annotations[parameter.name] is not _IGNORED:
+            default = ... if parameter.default is parameter.empty else parameter.default
+            fields[parameter.name] = (annotations[parameter.name], default)
+    try:
+        return create_model(name, __config__=_SCHEMA_CONFIG, **fields)
+    except PydanticSchemaGenerationError as error:
+        raise UserError(f"{build.__module__}.{name}: {str(error).splitlines()[0]}") from error
+
+
+_IGNORED = object()
+_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _annotations(build: Callable[..., Any]) -> dict[str, Any]:
+    """The annotations of our own parts and plugins, `*args` and `**kwargs` left out."""
+    try:
+        hints = typing.get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
+    except NameError as error:
+        raise UserError(f"{build.__module__}.{build.__qualname__}: an annotation is not defined: {error}") from error
+    parameters = inspect.signature(build).parameters
+    return {name: hints[name] for name in hints if name in parameters and parameters[name].kind not in _VARIADIC}
+
+
+def _guest_annotations(build: Callable[..., Any]) -> dict[str, Any]:
+    """`Any` for each parameter of a BasicSR class; `**kwargs`, which its classes ignore, takes nothing."""
+    return {p.name: _IGNORED if p.kind in _VARIADIC else Any for p in inspect.signature(build).parameters.values()}
 
 
 # Abstract, in need of a closure, a metric or other objects, or for sparse gradients only.
 _UNUSABLE = {"Optimizer", "LBFGS", "SparseAdam", "Muon", "LRScheduler", "ReduceLROnPlateau", "SequentialLR"}
+
+# What torch's optimizers check when they are built, and tensors, which YAML cannot express.
+_Beta = Annotated[float, Field(ge=0, lt=1)]
+_OPTIMIZER_RANGES = {
+    "lr": Annotated[float, Field(gt=0)],
+    "betas": tuple[_Beta, _Beta],
+    "weight_decay": Annotated[float, Field(ge=0)],
+    "momentum": Annotated[float, Field(ge=0)],
+}
 
 
 @dataclass
@@ -114,6 +161,7 @@ class Registry:
         suffix: ending of the modules that hold parts, e.g. "_arch"; empty for every module of the package.
         library: a module whose public classes answer too, e.g. "torch.optim".
         supplied: parameters that the frame passes, which no option file gives, e.g. ("params",).
+        narrowed: annotations for the library's parameters, where its own say less than its code checks.
     """
 
     name: str
@@ -121,6 +169,7 @@ class Registry:
     suffix: str = ""
     library: str | None = None
     supplied: tuple[str, ...] = ()
+    narrowed: Mapping[str, Any] = field(default_factory=dict)
     _entries: dict[str, Entry] = field(default_factory=dict)
     _discovered: bool = False
 
@@ -140,7 +189,7 @@ class Registry:
         return part
 
     def __iter__(self) -> Iterator[Entry]:
-        self._discover()
+        self.discover()
         return iter(sorted(self._entries.values(), key=lambda entry: entry.name.lower()))
 
     def __contains__(self, name: str) -> bool:
@@ -155,8 +204,8 @@ class Registry:
         if name.startswith(BASICSR):
             from restore.guest import basicsr_part
 
-            return Entry(name, basicsr_part(self.name, name.removeprefix(BASICSR)))
-        self._discover()
+            return Entry(name, basicsr_part(self.name, name.removeprefix(BASICSR)), self.supplied, guest=True)
+        self.discover()
         if name not in self._entries:
             hint = nearest(name, self._entries)
             raise UserError(f"no `{name}` among the {self.name}{hint or f' (`restore list {self.name}` shows them)'}")
@@ -169,64 +218,66 @@ class Registry:
         args = {name: getattr(typed, name) for name in part.args}
         return entry.build(**args, **context)
 
-    def json_schema(self) -> dict[str, Any]:
-        """One JSON schema that accepts a section naming any part of this registry."""
-        return {"anyOf": [_section_schema(entry) for entry in self] + [_GUEST_SCHEMA]}
+    def discover(self) -> None:
+        """Imports the built-in parts and installed plugins, once.
 
-    def _discover(self) -> None:
+        Raises:
+            UserError: a module cannot be imported; raised again by every look-up until it can.
+        """
         if self._discovered:
             return
         self._discovered = True  # before the imports: modules may look things up while they load
-        if self.library:
-            self._adopt(importlib.import_module(self.library))
-        if self.package:
-            for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
-                if module.name.endswith(self.suffix) and not module.name.startswith("_"):
-                    import_part_module(f"{self.package}.{module.name}")
-        _load_entry_points()
+        try:
+            if self.library:
+                self._adopt(importlib.import_module(self.library))
+            if self.package:
+                for module in pkgutil.iter_modules(importlib.import_module(self.package).__path__):
+                    if module.name.endswith(self.suffix) and not module.name.startswith("_"):
+                        import_part_module(f"{self.package}.{module.name}")
+            _load_entry_points()
+        except UserError:
+            self._discovered = False
+            raise
 
     def _adopt(self, library: ModuleType) -> None:
         """Adds the library's public classes whose arguments a YAML file can express."""
         for name, part in vars(library).items():
             own = inspect.isclass(part) and part.__module__.startswith(library.__name__)
             if own and not name.startswith("_") and name not in _UNUSABLE:
-                entry = Entry(name, part, self.supplied)
-                with contextlib.suppress(TypeError, NameError, PydanticSchemaGenerationError):
+                entry = Entry(name, part, self.supplied, self.narrowed)
+                with contextlib.suppress(UserError):
                     if entry.parameters:
                         self._entries.setdefault(name, entry)
-
-
-_GUEST_SCHEMA = {"type": "object", "properties": {"type": {"pattern": f"^{BASICSR}"}}, "required": ["type"]}
-
-
-class _LenientSchema(GenerateJsonSchema):
-    """Leaves out types that YAML cannot express, such as the tensor in torch's `lr: float | Tensor`."""
-
-    def handle_invalid_for_json_schema(self, schema: Any, error_info: str) -> dict[str, Any]:
-        return {"not": {}}
-
-
-def _section_schema(entry: Entry) -> dict[str, Any]:
-    schema = entry.schema.model_json_schema(schema_generator=_LenientSchema)
-    schema.pop("$defs", None)  # only `Part` itself, whose place Kind's own schema takes
-    schema["properties"] = {"type": {"const": entry.name}} | schema.get("properties", {})
-    schema["required"] = ["type", *schema.get("required", [])]
-    schema["description"] = entry.summary
-    return schema
 
 
 def import_part_module(name: str) -> None:
     """Imports a module that registers parts.
 
     Raises:
-        UserError: the module cannot be imported; the message names it and the cause.
+        UserError: the module cannot be imported; the message names it, the cause, and the line of the cause.
     """
+    if not name.startswith("restore."):
+        from restore.guest import make_importable
+
+        make_importable()  # plugins may build on BasicSR
     try:
         importlib.import_module(name)
     except UserError:
         raise
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise _import_error(name, error) from error
+        raise UserError(f"no module `{error.name}`; install it, or put its folder on PYTHONPATH") from error
     except Exception as error:
-        raise UserError(f"cannot import `{name}`: {type(error).__name__}: {error}") from error
+        raise _import_error(name, error) from error
+
+
+def _import_error(name: str, error: Exception) -> UserError:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    file, line = frame.filename, frame.lineno
+    if isinstance(error, SyntaxError):
+        file, line = error.filename or file, error.lineno
+    return UserError(f"cannot import `{name}`: {type(error).__name__}: {error} ({file}:{line})")
 
 
 _entry_points_loaded = False
@@ -235,10 +286,15 @@ _entry_points_loaded = False
 def _load_entry_points() -> None:
     """Imports the modules that installed packages announce under the entry-point group `restore.plugins`."""
     global _entry_points_loaded
-    if not _entry_points_loaded:
-        _entry_points_loaded = True
+    if _entry_points_loaded:
+        return
+    _entry_points_loaded = True  # before the imports, as in `discover`
+    try:
         for point in importlib.metadata.entry_points(group=ENTRY_POINTS):
             import_part_module(point.module)
+    except UserError:
+        _entry_points_loaded = False
+        raise
 
 
 ARCHS = Registry("archs", "restore.archs", "_arch")
@@ -247,7 +303,7 @@ METRICS = Registry("metrics", "restore.metrics", "_metric")
 TRANSFORMS = Registry("transforms", "restore.data.transforms")
 DATASETS = Registry("datasets", "restore.data", "_dataset")
 TASKS = Registry("tasks", "restore.tasks", "_task", supplied=("options", "device", "autocast"))
-OPTIMIZERS = Registry("optimizers", None, library="torch.optim", supplied=("params",))
+OPTIMIZERS = Registry("optimizers", None, library="torch.optim", supplied=("params",), narrowed=_OPTIMIZER_RANGES)
 SCHEDULERS = Registry(
     "schedulers",
     "restore.engine",
@@ -259,7 +315,7 @@ REGISTRIES = {r.name: r for r in (ARCHS, LOSSES, METRICS, TRANSFORMS, DATASETS, 
 
 ArchPart = Annotated[Part, Kind("archs")]
 LossPart = Annotated[Part, Kind("losses")]
-MetricPart = Annotated[Part, Kind("metrics")]
+MetricPart = Annotated[Part, Kind("metrics", keyed=True)]
 TransformPart = Annotated[Part, Kind("transforms")]
 DatasetPart = Annotated[Part, Kind("datasets")]
 TaskPart = Annotated[Part, Kind("tasks")]

@@ -1,0 +1,173 @@
+"""Data sets of pictures: pairs, GT with LQ made on the fly, and LQ alone."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import Field
+
+from restore import images
+from restore.data.records import open_records
+from restore.data.sample import Picture, Sample
+from restore.degradations.resize import Downsample, shrink
+from restore.errors import UserError
+from restore.keyed import Draws
+from restore.options.paths import DataPath
+from restore.registry import DATASETS, TRANSFORMS, TransformPart
+
+Size = Annotated[int, Field(ge=1)]
+Window = tuple[int, int, int, int]  # y, x, height, width in LQ pixels
+
+
+class PictureDataset:
+    """Base of the data sets: an indexed set of samples, each made from the draws that belong to it."""
+
+    keys: Sequence[str]  # a name for each sample
+
+    def __init__(self, scale: int, gt_size: int | None, transforms: list[TransformPart]) -> None:
+        if gt_size is not None and gt_size % scale:
+            raise UserError(f"gt_size {gt_size} is no multiple of the scale {scale}")
+        self.scale = scale
+        self.lq_size = gt_size // scale if gt_size else None
+        self.transforms = [TRANSFORMS.build(part) for part in transforms]
+
+    @abstractmethod
+    def read(self, key: str, draws: Draws) -> Sample:
+        """The sample, cropped and not yet augmented. Raises `images.UnreadableImage`."""
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def load(self, index: int, draws: Draws) -> Sample:
+        """The sample at `index`; equal draws give an equal sample."""
+        sample = self.read(self.keys[index], draws)
+        for transform in self.transforms:
+            sample = transform(sample, draws)
+        return sample
+
+    def window(self, height: int, width: int, where: str, draws: Draws) -> Window:
+        """The part of an LQ picture of that size to use: a random square, or all of it when no size is set."""
+        size = self.lq_size
+        if size is None:
+            return 0, 0, height, width
+        if min(height, width) < size:
+            need = f"{size * self.scale} px of GT"
+            raise images.UnreadableImage(f"{where}: smaller than the crop of {need}; lower gt_size or enlarge it")
+        y, x = draws.integers((height - size + 1, width - size + 1))
+        return int(y), int(x), size, size
+
+
+def cut(picture: Picture, window: Window, scale: int = 1) -> Picture:
+    """The window of a picture that is `scale` times the size the window counts in."""
+    y, x, height, width = (scale * value for value in window)
+    return picture[y : y + height, x : x + width]
+
+
+@DATASETS.register
+class PairedImageDataset(PictureDataset):
+    """LQ and GT pictures of the same names, from folders or LMDBs.
+
+    Args:
+        dataroot_gt: folder or `.lmdb` of GT pictures.
+        dataroot_lq: folder or `.lmdb` of LQ pictures, smaller by `scale`.
+        scale: GT size over LQ size.
+        gt_size: side of the random GT crop; None uses whole pictures.
+        filename_tmpl: the LQ's name made from the GT's, such as `{}x4`.
+        meta_info: text file that lists the GT pictures to use.
+        transforms: augmentations, in order.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: DataPath,
+        dataroot_lq: DataPath,
+        scale: Size = 1,
+        gt_size: Size | None = None,
+        filename_tmpl: str = "{}",
+        meta_info: DataPath | None = None,
+        transforms: list[TransformPart] = [],  # noqa: B006
+    ) -> None:
+        super().__init__(scale, gt_size, transforms)
+        self.gt = open_records(dataroot_gt, meta_info)
+        self.keys = self.gt.keys
+        self.lq = open_records(dataroot_lq)
+        self.filename_tmpl = filename_tmpl
+        known = set(self.lq.keys)
+        for key in self.gt.keys:
+            if self.lq_key(key) not in known:
+                raise UserError(f"{dataroot_lq}: no LQ picture `{self.lq_key(key)}` for GT `{key}`")
+
+    def lq_key(self, key: str) -> str:
+        """The LQ record's key for a GT record's key."""
+        folder, slash, name = key.rpartition("/")
+        return folder + slash + self.filename_tmpl.format(name)
+
+    def read(self, key: str, draws: Draws) -> Sample:
+        where = self.gt.where(key)
+        gt = images.decode(self.gt.get(key), where)
+        lq = images.decode(self.lq.get(self.lq_key(key)), self.lq.where(self.lq_key(key)))
+        height, width = lq.shape[:2]
+        surplus = [gt.shape[axis] - lq.shape[axis] * self.scale for axis in (0, 1)]
+        if min(surplus) < 0 or max(surplus) >= self.scale:  # a GT that was not mod-cropped may be a little larger
+            raise images.UnreadableImage(f"{where}: GT {gt.shape[:2]} is not {self.scale} times LQ {lq.shape[:2]}")
+        window = self.window(height, width, where, draws)
+        return {"lq": cut(lq, window), "gt": cut(gt, window, self.scale), "key": key, "path": where}
+
+
+@DATASETS.register
+class GTImageDataset(PictureDataset):
+    """GT pictures; LQ is made on the fly by downsampling, equal to that of the whole picture also in a crop.
+
+    Args:
+        dataroot_gt: folder or `.lmdb` of GT pictures.
+        scale: GT size over LQ size.
+        gt_size: side of the random GT crop; None uses whole pictures, less what no multiple of the scale reaches.
+        downsample: `bicubic` is MATLAB's antialiased imresize, `bicubic_pil` Pillow's, `aliased_cv2` OpenCV's
+            INTER_CUBIC without antialiasing, which several published face models were trained and scored with.
+        meta_info: text file that lists the pictures to use.
+        transforms: augmentations, in order.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: DataPath,
+        scale: Size = 1,
+        gt_size: Size | None = None,
+        downsample: Downsample = "bicubic",
+        meta_info: DataPath | None = None,
+        transforms: list[TransformPart] = [],  # noqa: B006
+    ) -> None:
+        super().__init__(scale, gt_size, transforms)
+        self.downsample = downsample
+        self.gt = open_records(dataroot_gt, meta_info)
+        self.keys = self.gt.keys
+
+    def read(self, key: str, draws: Draws) -> Sample:
+        where = self.gt.where(key)
+        gt = images.decode(self.gt.get(key), where)
+        height, width = gt.shape[0] // self.scale, gt.shape[1] // self.scale
+        if not height or not width:
+            raise images.UnreadableImage(f"{where}: smaller than the scale {self.scale}")
+        whole = (0, 0, height, width)
+        gt = cut(gt, whole, self.scale)
+        window = self.window(height, width, where, draws)
+        lq = shrink(gt, self.scale, self.downsample, None if window == whole else window)
+        return {"lq": lq, "gt": cut(gt, window, self.scale), "key": key, "path": where}
+
+
+@DATASETS.register
+class SingleImageDataset(PictureDataset):
+    """LQ pictures without a GT, to apply a model to.
+
+    Args:
+        dataroot_lq: folder or `.lmdb` of LQ pictures.
+    """
+
+    def __init__(self, dataroot_lq: DataPath) -> None:
+        super().__init__(scale=1, gt_size=None, transforms=[])
+        self.lq = open_records(dataroot_lq)
+        self.keys = self.lq.keys
+
+    def read(self, key: str, draws: Draws) -> Sample:
+        where = self.lq.where(key)
+        return {"lq": images.decode(self.lq.get(key), where), "key": key, "path": where}

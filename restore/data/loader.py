@@ -1,0 +1,171 @@
+"""Training batches, each a function of (seed, number of the batch) alone: whatever the workers, whenever resumed."""
+
+import signal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from restore import images, keyed
+from restore.data.sample import PICTURES, Sample
+from restore.errors import Fault, RestoreError
+
+MAX_REPLACEMENTS = 20  # unreadable records in a row before giving up on one sample
+
+
+class SampleSource(Protocol):
+    """What a data set offers the loader."""
+
+    keys: Sequence[str]
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int, draws: keyed.Draws) -> Sample:
+        """The sample at `index`, made with `draws`."""
+
+
+@dataclass
+class Batch:
+    """Samples of one step.
+
+    `tensors` holds `lq`, `gt`, ... of shape (N, C, H, W), `uint8` or float in [0, 1]. `set_aside` maps the names of
+    records that could not be read to the reason; other samples stand in for them.
+    """
+
+    tensors: dict[str, Tensor]
+    set_aside: dict[str, str] = field(default_factory=dict)
+
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU need not wait."""
+        return Batch({name: tensor.pin_memory() for name, tensor in self.tensors.items()}, self.set_aside)
+
+    def to(self, device: torch.device) -> dict[str, Tensor]:
+        """The pictures on the device as floats in [0, 1]."""
+        return {name: images.to_float(t.to(device, non_blocking=True)) for name, t in self.tensors.items()}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sample stands in the run: the key of its draws, and the record it shows."""
+
+    epoch: int
+    position: int
+    index: int
+
+
+class Order:
+    """The places of every batch: all records once an epoch, in an order of its own each epoch, nothing dropped."""
+
+    def __init__(self, size: int, batch_size: int, seed: int, start: int, stop: int) -> None:
+        """`size` samples an epoch; batches number `start` (counted from 0) up to, and without, `stop`."""
+        self.size, self.batch_size, self.seed = size, batch_size, seed
+        self.start, self.stop = start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __iter__(self) -> Iterator[list[Place]]:
+        epoch, order = -1, None
+        for batch in range(self.start, self.stop):
+            places = []
+            for number in range(batch * self.batch_size, (batch + 1) * self.batch_size):
+                if number // self.size != epoch or order is None:
+                    epoch = number // self.size
+                    order = keyed.draws(self.seed, "order", epoch).permutation(self.size)
+                position = number % self.size
+                places.append(Place(epoch, position, int(order[position])))
+            yield places
+
+
+class KeyedSamples:
+    """A data set whose samples are asked for by `Place`; an unreadable record is replaced by another, drawn by key."""
+
+    def __init__(self, source: SampleSource, seed: int) -> None:
+        self.source, self.seed = source, seed
+
+    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor], dict[str, str]] | RestoreError:
+        set_aside: dict[str, str] = {}
+        records = len(self.source)
+        index = place.index % records
+        for attempt in range(MAX_REPLACEMENTS):
+            try:
+                draws = keyed.draws(self.seed, "train", place.epoch, place.position, attempt)
+                sample = self.source.load(index, draws)
+                return {name: images.to_chw(sample[name]) for name in PICTURES if name in sample}, set_aside  # type: ignore[literal-required]
+            except images.UnreadableImage as error:
+                set_aside[self.source.keys[index]] = str(error)
+                index = int(keyed.draws(self.seed, "instead", place.epoch, place.position, attempt).integers(records))
+            except RestoreError as error:  # returned, since a worker would wrap it in a traceback
+                return error
+        return Fault(f"{MAX_REPLACEMENTS} records in a row are unreadable; the last: {list(set_aside.values())[-1]}")
+
+
+def collate(items: list[tuple[dict[str, Tensor], dict[str, str]] | RestoreError]) -> Batch | RestoreError:
+    """Stacks samples; the first error among them stands for the batch."""
+    samples = []
+    set_aside: dict[str, str] = {}
+    for item in items:
+        if isinstance(item, RestoreError):
+            return item
+        samples.append(item[0])
+        set_aside |= item[1]
+    try:
+        return Batch({name: _stack([sample[name] for sample in samples]) for name in samples[0]}, set_aside)
+    except RuntimeError:
+        sizes = sorted({tuple(t.shape[1:]) for sample in samples for t in sample.values()})
+        return Fault(f"pictures of different sizes {sizes[:4]} cannot form a batch; set gt_size to crop them")
+
+
+def train_batches(
+    source: SampleSource, *, seed: int, batch_size: int, enlarge: int, workers: int, start: int, stop: int, pin: bool
+) -> Iterator[Batch]:
+    """The batches number `start` to `stop` of a run.
+
+    Args:
+        enlarge: passes through the data set that make one epoch.
+        workers: processes that load; 0 loads in this one.
+        pin: put batches in page-locked memory, for a GPU.
+
+    Raises:
+        RestoreError: what a data set raised, or that a worker died.
+    """
+    loader: DataLoader[Any] = DataLoader(
+        KeyedSamples(source, seed),  # type: ignore[arg-type]
+        batch_sampler=Order(len(source) * enlarge, batch_size, seed, start, stop),
+        num_workers=workers,
+        collate_fn=collate,
+        pin_memory=pin,
+        worker_init_fn=_prepare_worker if workers else None,
+    )
+    batches = iter(loader)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if ("DataLoader worker" in str(error) and "exited unexpectedly" in str(error)) or "is killed" in str(error):
+                raise Fault(f"a data worker died ({error}); memory may be short: lower num_workers") from error
+            raise
+        if isinstance(batch, RestoreError):
+            raise batch
+        yield batch
+
+
+def _stack(tensors: list[Tensor]) -> Tensor:
+    if len({tensor.dtype for tensor in tensors}) > 1:  # 8-bit beside 16-bit pictures
+        tensors = [images.to_float(tensor) for tensor in tensors]
+    return torch.stack(tensors)
+
+
+def _prepare_worker(worker: int) -> None:
+    """Leaves Ctrl-C and SLURM's signals to the main process, and the cores to the other workers."""
+    import cv2
+
+    for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(signum, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)

@@ -1,0 +1,1 @@
+"""Augmentations: `transform(sample, draws) -> sample`, each registered in TRANSFORMS."""

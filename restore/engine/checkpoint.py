@@ -1,0 +1,174 @@
+"""Checkpoints: one directory each, written whole or not at all, verified before it is trusted."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from restore import __version__
+from restore.errors import UserError
+from restore.images import write_atomic
+
+MANIFEST = "manifest.json"
+STATE = "state.pt"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint directory whose files are those of its manifest."""
+
+    path: Path
+    iteration: int
+
+    def state(self) -> dict[str, Any]:
+        """Optimizers, schedules and counters; read without running any code in the file."""
+        state: dict[str, Any] = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+        return state
+
+    def weights(self, network: str) -> Path:
+        """The weights file of a network, such as `network_g` or `network_g_ema`."""
+        return self.path / f"{network}.safetensors"
+
+
+class Checkpoints:
+    """The checkpoints of one experiment, in `experiments/<name>/checkpoints/<iter>/`."""
+
+    def __init__(self, folder: Path, keep: int) -> None:
+        """`keep` newest ones stay, and the best one; 0 keeps all."""
+        self.folder, self.keep = folder, keep
+
+    def save(self, iteration: int, files: dict[str, bytes], best: bool) -> Path:
+        """Writes a checkpoint beside, syncs it, then renames it: a reader sees a whole one or none.
+
+        Raises:
+            OSError: the disk refuses; earlier checkpoints are untouched.
+        """
+        target = self.folder / str(iteration)
+        beside = self.folder / f".writing-{iteration}"
+        shutil.rmtree(beside, ignore_errors=True)
+        try:
+            beside.mkdir(parents=True)
+            for name, data in {**files, MANIFEST: _manifest(iteration, files)}.items():
+                _write_synced(beside / name, data)
+            _sync_folder(beside)
+            if target.exists():
+                self._remove(target)
+            os.replace(beside, target)
+            _sync_folder(self.folder)
+        except OSError:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
+        self._point("latest", target)
+        if best:
+            self._point("best", target)
+        self._prune()
+        return target
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest checkpoint that verifies, and why newer ones were passed over."""
+        passed_over: list[str] = []
+        for path in sorted(self._all(), key=lambda p: int(p.name), reverse=True):
+            try:
+                return open_checkpoint(path), passed_over
+            except UserError as error:
+                passed_over.append(str(error))
+        return None, passed_over
+
+    def sweep(self) -> None:
+        """Removes what a kill left half-written or half-removed."""
+        for path in [*self.folder.glob(".writing-*"), *self.folder.glob(".removing-*")]:
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _all(self) -> list[Path]:
+        return [path for path in self.folder.iterdir() if path.name.isdigit()] if self.folder.is_dir() else []
+
+    def _prune(self) -> None:
+        best = pointed(self.folder / "best")
+        paths = sorted(self._all(), key=lambda p: int(p.name))
+        for path in paths[: -self.keep] if self.keep else []:
+            if path != best:
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        gone = path.with_name(f".removing-{path.name}")  # renamed first: no reader sees half of it
+        os.replace(path, gone)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _point(self, name: str, target: Path) -> None:
+        write_atomic(self.folder / name, f"{target.name}\n".encode())
+
+
+def open_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint at `path`, a directory or a one-line file such as `best`, once every file matches its hash.
+
+    Raises:
+        UserError: not a checkpoint, a file missing, or changed since it was written.
+    """
+    path = pointed(path) or path
+    manifest = _read_manifest(path)
+    for name, expected in manifest["files"].items():
+        file = path / name
+        try:
+            actual = hashlib.sha256(file.read_bytes()).hexdigest()
+        except OSError as error:
+            raise UserError(f"{file}: {error.strerror}; this checkpoint is not whole") from error
+        if actual != expected:
+            raise UserError(f"{file}: differs from its hash in {MANIFEST}; this checkpoint is damaged")
+    return Checkpoint(path, int(manifest["iter"]))
+
+
+def pointed(pointer: Path) -> Path | None:
+    """The checkpoint directory that a one-line file such as `best` or `latest` names."""
+    if not pointer.is_file():
+        return None
+    name = pointer.read_text(encoding="utf-8").strip()
+    return pointer.parent / name if name.isdigit() else None
+
+
+def state_bytes(state: dict[str, Any]) -> bytes:
+    """A state dictionary as the bytes of a PyTorch file."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    return buffer.getvalue()
+
+
+def _manifest(iteration: int, files: dict[str, bytes]) -> bytes:
+    hashes = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    text = json.dumps({"format": FORMAT, "restore": __version__, "iter": iteration, "files": hashes}, indent=1)
+    return text.encode()
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: no checkpoint: {MANIFEST} is missing or broken") from error
+    files = manifest.get("files") if isinstance(manifest, dict) else None
+    if not isinstance(files, dict) or not isinstance(manifest.get("iter"), int) or STATE not in files:
+        raise UserError(f"{path / MANIFEST}: lists no checkpoint")
+    if any(Path(name).name != name for name in files):
+        raise UserError(f"{path / MANIFEST}: names files outside its folder")
+    checked: dict[str, Any] = manifest
+    return checked
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

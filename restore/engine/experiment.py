@@ -1,0 +1,86 @@
+"""An experiment's folder: what a run may not overwrite, and what it leaves for whoever reads it later."""
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from restore.errors import UserError
+from restore.options.schema import Options
+
+
+class Experiment:
+    """`experiments/<name>/`: checkpoints/, tb/, visualization/, options.yml, train.log."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.path = Path(options.path.experiments_root) / options.name
+        self.checkpoints = self.path / "checkpoints"
+        self.tensorboard = self.path / "tb"
+        self.pictures = self.path / "visualization"
+        self.log = self.path / "train.log"
+
+    def prepare(self, resuming: bool, archive: bool, source: Path) -> None:
+        """Makes the folder and copies the option file into it.
+
+        Args:
+            resuming: the folder may hold an earlier part of this run.
+            archive: an earlier run is put aside under another name.
+            source: the option file as the user wrote it.
+
+        Raises:
+            UserError: the name is taken, or the disk refuses.
+        """
+        try:
+            if self.path.exists() and archive:
+                self._put_aside()
+            if self.path.exists() and not resuming:
+                raise UserError(
+                    f"experiment `{self.path}` exists: --auto_resume goes on with it, --archive puts it aside, "
+                    "another `name` starts beside it"
+                )
+            self.path.mkdir(parents=True, exist_ok=True)
+            if source.is_file():
+                shutil.copyfile(source, self.path / "options_as_given.yml")
+            (self.path / "options.yml").write_text(dump(self.options), encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot write the experiment's folder: {error.strerror}") from error
+
+    def _put_aside(self) -> None:
+        stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(self.path.stat().st_mtime))
+        target, number = self.path.with_name(f"{self.path.name}_archived_{stamp}"), 1
+        while target.exists():
+            target, number = target.with_name(f"{self.path.name}_archived_{stamp}_{number}"), number + 1
+        os.replace(self.path, target)
+
+
+def dump(options: Options) -> str:
+    """The options as a YAML file that loads to the same options."""
+    text: str = yaml.safe_dump(plain(options.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
+    return text
+
+
+def plain(value: Any) -> Any:
+    """Plain dictionaries and lists without the settings left at None."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items() if item is not None}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def debug_options(options: Options) -> Options:
+    """The experiment shortened to a few steps of everything, under the name `debug_<name>`."""
+    if options.train is None:
+        return options
+    train = {"total_iter": 8, "total_epoch": None}
+    return options.model_copy(
+        update={
+            "name": f"debug_{options.name}",
+            "train": options.train.model_copy(update=train),
+            "val": options.val.model_copy(update={"val_freq": 4}),
+            "logger": options.logger.model_copy(update={"print_freq": 1, "save_checkpoint_freq": 4}),
+        }
+    )

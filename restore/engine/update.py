@@ -1,0 +1,69 @@
+"""From losses to new weights: precision, gradient norm, clipping, and steps that are skipped when a number is none."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from restore.options.schema import Precision
+from restore.tasks.task import Phase
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Update:
+    """Takes optimizer steps. A step whose gradients are not all finite leaves the weights alone and is counted.
+
+    On CUDA the decision stays on the device: a fused optimizer is handed the flag, and nobody waits for it. The counts
+    are tensors on the device for the same reason; `Trainer` reads them when it logs.
+    """
+
+    def __init__(self, precision: Precision, grad_clip: float | None, device: torch.device) -> None:
+        self.device = device
+        self.dtype = _DTYPES.get(precision)
+        self.grad_clip = grad_clip
+        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # steps of the whole run
+        self.in_row = torch.zeros((), dtype=torch.int64, device=device)  # the last ones, without a good one between
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context a forward pass runs in."""
+        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
+
+    def backward(self, total: Tensor) -> None:
+        """Adds the gradients of a scalar."""
+        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+
+    def apply(self, phase: Phase) -> Tensor:
+        """Steps the phase's optimizer and clears its gradients. Returns the norm of the gradients before clipping."""
+        optimizer, parameters = phase.optimizer, phase.parameters
+        self.scaler.unscale_(optimizer)
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        if self.grad_clip is not None:
+            nn.utils.clip_grads_with_norm_(parameters, self.grad_clip, norm)
+        finite = torch.isfinite(norm)
+        if self.scaler.is_enabled():
+            self.scaler.step(optimizer)
+            self.scaler.update()
+        elif self.device.type == "cuda" and getattr(optimizer, "_step_supports_amp_scaling", False):
+            optimizer.grad_scale, optimizer.found_inf = None, (~finite).float()  # type: ignore[attr-defined]
+            optimizer.step()
+        elif finite:
+            optimizer.step()
+        optimizer.zero_grad()
+        self.skipped += ~finite
+        self.in_row = torch.where(finite, 0, self.in_row + 1)
+        return norm
+
+    def state_dict(self) -> dict[str, Any]:
+        """The counts, and the scaler's state."""
+        return {"skipped": int(self.skipped), "in_row": int(self.in_row), "scaler": self.scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from `state_dict`."""
+        self.skipped.fill_(state["skipped"])
+        self.in_row.fill_(state["in_row"])
+        if self.scaler.is_enabled() and state["scaler"]:
+            self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,18 @@
+"""What one training step works on."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass
+class Step:
+    """The tensors of one step, all (N, C, H, W) and RGB in [0, 1]; a task fills in what it has.
+
+    `lq` is the input, `gt` the target, `pred` the network's output; `mask` is 1 where pixels are missing.
+    """
+
+    lq: Tensor
+    gt: Tensor
+    pred: Tensor
+    mask: Tensor | None = None

@@ -1,0 +1,1 @@
+"""Tasks: what one training step computes, each registered in TASKS (`*_task.py`)."""

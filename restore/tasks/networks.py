@@ -1,0 +1,36 @@
+"""Networks on their device: built from a section, with pretrained weights where the options name them."""
+
+import torch
+from torch import nn
+
+from restore import keyed
+from restore.errors import UserError
+from restore.options.paths import resolve
+from restore.options.schema import Options
+from restore.registry import ARCHS, Part
+from restore.weights import load_weights
+
+
+def build_network(options: Options, name: str, device: torch.device) -> nn.Module:
+    """The network of the section called `name`, initialised from the seed or from `path.pretrain_<name>`."""
+    part: Part = getattr(options, name)
+    torch.manual_seed(keyed.number(options.manual_seed, "init", name))
+    try:
+        network: nn.Module = ARCHS.build(part)
+    except ValueError as error:
+        raise UserError(f"{name}: {part.type}: {error}") from error
+    pretrained = getattr(options.path, f"pretrain_{name}")
+    if pretrained is not None:
+        load_weights(network, resolve(pretrained), options.path.param_key_g, options.path.strict_load_g)
+    if options.train is not None and options.train.grad_checkpointing:
+        _enable_checkpointing(network, part)
+    network.to(device)
+    if options.train is None or options.train.channels_last:
+        network.to(memory_format=torch.channels_last)
+    return network
+
+
+def _enable_checkpointing(network: nn.Module, part: Part) -> None:
+    if not hasattr(network, "grad_checkpointing"):
+        raise UserError(f"train.grad_checkpointing: {part.type} does not offer it")
+    network.grad_checkpointing = True  # type: ignore[assignment]

@@ -1,0 +1,86 @@
+"""What the trainer asks of a task, and the phases that a task's step is made of."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from restore.errors import UserError
+from restore.losses.loss import Loss
+from restore.options.schema import Loss as LossSection
+from restore.options.schema import Options
+from restore.registry import LOSSES, OPTIMIZERS, Part
+from restore.step import Step
+
+Losses = dict[str, Tensor]
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass
+class Phase:
+    """One optimizer's share of a training step: a PSNR task has one, a GAN has two.
+
+    `losses(step)` gives weighted scalars by name; the phase runs every `every` iterations, from iteration `start` on.
+    """
+
+    name: str
+    modules: list[nn.Module]
+    optimizer: torch.optim.Optimizer
+    losses: Callable[[Step], Losses]
+    every: int = 1
+    start: int = 1
+
+    def due(self, iteration: int) -> bool:
+        """Whether the phase runs at this iteration, counted from 1."""
+        return iteration >= self.start and (iteration - self.start) % self.every == 0
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """What the optimizer updates."""
+        return [p for group in self.optimizer.param_groups for p in group["params"]]
+
+
+class Task(Protocol):
+    """What one step computes. Built from the options alone; the trainer moves nothing into it but batches."""
+
+    networks: dict[str, nn.Module]  # by their name in the options, as saved in checkpoints
+    phases: list[Phase]
+
+    def __init__(self, options: Options, device: torch.device, autocast: Autocast) -> None: ...
+
+    def prepare(self, batch: dict[str, Tensor]) -> Step:
+        """A step's tensors from a batch on the device, the degradation included."""
+
+    def predict(self, network: nn.Module, lq: Tensor) -> Tensor:
+        """The network's answer to whole LQ pictures, (N, 3, H, W) in [0, 1]: for validation and testing."""
+
+
+def build_losses(sections: dict[str, LossSection | None], device: torch.device) -> dict[str, tuple[float, Loss]]:
+    """The losses of a training section, by name, each with its weight."""
+    return {name: (section.weight, LOSSES.build(section).to(device)) for name, section in sections.items() if section}
+
+
+def weigh(losses: dict[str, tuple[float, Loss]], step: Step) -> Losses:
+    """Each loss of a step times its weight, as `l_<name>`."""
+    return {f"l_{name}": weight * loss(step) for name, (weight, loss) in losses.items()}
+
+
+def build_optimizer(section: Part, module: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+    """The optimizer that a section names over a module's trainable parameters; fused where torch has it so."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    if not parameters:
+        raise UserError(f"{section.type}: the network has no trainable parameters")
+    entry = OPTIMIZERS.get(section.type)
+    fused = {"fused": True} if "fused" in entry.parameters and "fused" not in section.args else {}
+    try:
+        optimizer: torch.optim.Optimizer = entry.build(parameters, **section.args, **fused)
+    except RuntimeError as error:
+        if not fused:
+            raise UserError(f"{section.type}: {error}") from error
+        optimizer = entry.build(parameters, **section.args)  # this device has no fused kernel
+    except ValueError as error:
+        raise UserError(f"{section.type}: {error}") from error
+    return optimizer
