@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from restore.errors import UserError
 
 PARAM_KEYS = ("params_ema", "params")  # where BasicSR's files keep the weights, the better ones first
+POINTER_BYTES = 64
 LISTED = 8  # names shown of a long list of differences
 
 
@@ -35,18 +36,47 @@ def save_weights(path: Path, module: nn.Module, metadata: dict[str, str]) -> Non
     save_file(tensors, path, metadata)
 
 
+def pointed(pointer: Path) -> Path | None:
+    """The checkpoint directory that a one-line file such as `checkpoints/best` or `checkpoints/latest` names."""
+    if not pointer.is_file() or pointer.stat().st_size > POINTER_BYTES:
+        return None
+    name = pointer.read_bytes().decode("ascii", errors="replace").strip()
+    return pointer.parent / name if name.isdigit() else None
+
+
+def locate(path: Path, network: str = "network_g") -> Path:
+    """The weights file that `path` means: itself, or a checkpoint's, the averaged one where there is one.
+
+    Args:
+        path: a weights file, a checkpoint directory, `checkpoints/best`, or an experiment's folder (best, else latest).
+        network: which network of a checkpoint.
+
+    Raises:
+        UserError: there is none.
+    """
+    for pointer in (path, path / "checkpoints" / "best", path / "checkpoints" / "latest"):
+        path = pointed(pointer) or path
+    if path.is_dir():
+        for name in (f"{network}_ema", network):
+            if (path / f"{name}.safetensors").is_file():
+                return path / f"{name}.safetensors"
+        raise UserError(f"{path}: no {network}.safetensors in this folder; name a checkpoint or a weights file")
+    if not path.is_file():
+        raise UserError(f"{path}: no such weights file or checkpoint")
+    return path
+
+
 def read_weights(path: Path, param_key: str | None = None) -> Weights:
     """The tensors in a `.safetensors` file, or in a PyTorch file, which is read without running any code in it.
 
     Args:
-        path: the file.
+        path: as for `locate`.
         param_key: the entry of a BasicSR file; None takes `params_ema`, then `params`, then the file itself.
 
     Raises:
         UserError: missing, broken, or not made of tensors.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: no such weights file")
+    path = locate(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -74,9 +104,7 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
         if names
     )
     if differences and strict:
-        raise UserError(
-            f"{path}: does not fit {arch}: {differences}; or set path.strict_load_g: false"
-        )
+        raise UserError(f"{path}: does not fit {arch}: {differences}; or set path.strict_load_g: false")
     if not fitting:
         raise UserError(f"{path}: not one tensor fits {arch}: {differences}")
     network.load_state_dict(own | fitting)

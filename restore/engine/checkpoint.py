@@ -14,6 +14,7 @@ import torch
 from restore import __version__
 from restore.errors import UserError
 from restore.images import write_atomic
+from restore.weights import pointed
 
 MANIFEST = "manifest.json"
 STATE = "state.pt"
@@ -122,14 +123,6 @@ def open_checkpoint(path: Path) -> Checkpoint:
         if actual != expected:
             raise UserError(f"{file}: differs from its hash in {MANIFEST}; this checkpoint is damaged")
     return Checkpoint(path, int(manifest["iter"]))
-
-
-def pointed(pointer: Path) -> Path | None:
-    """The checkpoint directory that a one-line file such as `best` or `latest` names."""
-    if not pointer.is_file():
-        return None
-    name = pointer.read_text(encoding="utf-8").strip()
-    return pointer.parent / name if name.isdigit() else None
 
 
 def state_bytes(state: dict[str, Any]) -> bytes:

@@ -1,0 +1,183 @@
+"""Scores a model on test sets: pictures, a row per picture, means with their protocol, and one picture to look at."""
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from restore import __version__, images
+from restore.apps.report import ROWS_PER_SET, Report
+from restore.engine.device import pick_device, prepare_backend
+from restore.engine.update import Update
+from restore.engine.validation import (
+    Method,
+    Metric,
+    Table,
+    build_metrics,
+    interpolation,
+    on_device,
+    score,
+)
+from restore.errors import UserError
+from restore.options import document as doc
+from restore.options.document import Document
+from restore.options.paths import resolve
+from restore.options.schema import EvalData, Options
+from restore.progress import watched
+from restore.registry import DATASETS, TASKS
+from restore.weights import locate, read_weights
+
+MODEL = "model"
+
+
+def evaluate(options: Options) -> dict[str, Table]:
+    """Scores the options' network on its test sets (or, without any, its validation sets). Prints and writes tables.
+
+    Each set gets `results/<name>/<set>/` with `scores.csv`, `scores.json`, `table.md` and the pictures; the first of
+    each set are side by side in `results/<name>/report.png`.
+
+    Raises:
+        UserError: no weights, no data, or nothing in it could be read.
+    """
+    sets = options.datasets.evaluation("test") or options.datasets.evaluation("val")
+    if not sets:
+        raise UserError(f"{options.name}: names no test set; add `datasets.test`")
+    if options.path.pretrain_network_g is None:
+        raise UserError(f"{options.name}: no weights to test; add `path.pretrain_network_g`")
+    methods, metrics = _methods(options), build_metrics(options.val.metrics)
+    root = Path(options.path.results_root) / options.name
+    report = Report(options.scale, [name for name in methods if name in ("bicubic", MODEL)])
+    tables = {}
+    for key, section in sets.items():
+        name = section.name or key
+        tables[name] = _evaluate_set(options, section, methods, metrics, root / name, report)
+        print(f"\n{_describe(name, tables[name], metrics)}\n\n{_markdown(tables[name], methods)}")
+    if options.val.report:
+        report.write(root / "report.png")
+    print(f"\nresults: {root}")
+    return tables
+
+
+def document_for(args: argparse.Namespace) -> Document:
+    """The option document that `restore test --model ...` stands for.
+
+    Raises:
+        UserError: the network is neither in the weights file nor given, or no pictures are named.
+    """
+    path = Path(args.model)
+    metadata = read_weights(path).metadata
+    if args.network_g:
+        network = doc.parse_value(args.network_g, "--network_g")
+    elif "arch" in metadata:
+        network = json.loads(metadata["arch"])
+    else:
+        raise UserError(f"{path}: does not say which network it is for; add --network_g '{{type: MSRResNet, ...}}'")
+    if not isinstance(network, dict):
+        raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
+    scale = int(metadata.get("scale") or network.get("upscale") or network.get("scale") or 1)
+    data = {
+        "name": args.name,
+        "scale": scale,
+        "network_g": network,
+        "datasets": {"test": _dataset_section(args)},
+        "path": {"pretrain_network_g": args.model},
+        "val": {
+            "metrics": {name: {"crop_border": args.crop_border} for name in args.metrics},
+            "baselines": args.baselines,
+            "tile": args.tile,
+            "save_img": True,
+            "report": bool(args.gt),
+        },
+    }
+    return Document("restore test", data)
+
+
+def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
+    if args.input and args.gt:
+        return {"type": "PairedImageDataset", "dataroot_lq": args.input, "dataroot_gt": args.gt}
+    if args.gt:
+        return {"type": "GTImageDataset", "dataroot_gt": args.gt}
+    if args.input:
+        return {"type": "SingleImageDataset", "dataroot_lq": args.input}
+    raise UserError("restore test: name pictures with --input, --gt or both")
+
+
+def _methods(options: Options) -> dict[str, Method]:
+    device = pick_device(options.device)
+    prepare_backend(device, deterministic=False)
+    untrained = options.model_copy(update={"train": None})
+    task = TASKS.build(options.task, options=untrained, device=device, autocast=Update("fp32", None, device).autocast)
+    network = task.networks["network_g"].eval()
+    predict = partial(task.predict, network)
+    baselines: dict[str, Method] = {name: interpolation(name, options.scale) for name in options.val.baselines}
+    return {**baselines, MODEL: on_device(predict, device, options.scale, options.val.tile, options.val.tile_overlap)}
+
+
+def _evaluate_set(
+    options: Options,
+    section: EvalData,
+    methods: Mapping[str, Method],
+    metrics: Mapping[str, Metric],
+    folder: Path,
+    report: Report,
+) -> Table:
+    dataset, table = DATASETS.build(section), Table()
+    scored = score(dataset, methods, metrics, options.manual_seed, table)
+    for number, picture in enumerate(watched(scored, len(dataset), folder.name)):
+        if options.val.save_img:
+            images.write(folder / f"{picture.key}.png", images.to_uint8(picture.preds[MODEL][0]))
+        if options.val.report and number < ROWS_PER_SET:
+            report.add(picture)
+    for text in table.set_aside.values():
+        print(f"WARNING not scored: {text}")
+    if not table.keys:
+        raise UserError(f"{folder.name}: none of its {len(dataset)} pictures could be read")
+    images.write_atomic(folder / "scores.csv", _csv(table).encode())
+    images.write_atomic(folder / "scores.json", _json(options, table, metrics).encode())
+    images.write_atomic(folder / "table.md", (_markdown(table, methods) + "\n").encode())
+    return table
+
+
+def _describe(name: str, table: Table, metrics: Mapping[str, Metric]) -> str:
+    protocols = "; ".join(f"{key}: {metric.protocol}" for key, metric in metrics.items())
+    return f"{name}: {len(table.keys)} pictures ({protocols})"
+
+
+def _markdown(table: Table, methods: Iterable[str]) -> str:
+    rows = [(method, table.means(method)) for method in methods if table.means(method)]
+    if not rows:
+        return "(no GT: pictures written, nothing scored)"
+    names = list(rows[0][1])
+    lines = [" | ".join(["method".ljust(10), *(name.rjust(8) for name in names)]), "|".join(["---"] * (len(names) + 1))]
+    lines += [" | ".join([m.ljust(10), *(f"{means[name]:8.4f}" for name in names)]) for m, means in rows]
+    return "\n".join(f"| {line} |" for line in lines)
+
+
+def _csv(table: Table) -> str:
+    buffer = io.StringIO()
+    metrics = list(next(iter(table.rows.values()))[0]) if table.rows else []
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["key", "method", *metrics])
+    for method, rows in table.rows.items():
+        writer.writerows([key, method, *row.values()] for key, row in zip(table.keys, rows, strict=True))
+    return buffer.getvalue()
+
+
+def _json(options: Options, table: Table, metrics: Mapping[str, Metric]) -> str:
+    weights = locate(resolve(options.path.pretrain_network_g or ""))
+    facts = {
+        "experiment": options.name,
+        "network_g": {"type": options.network_g.type, **options.network_g.args},
+        "weights": {"file": str(weights), "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()},
+        "restore": __version__,
+        "pictures": len(table.keys),
+        "set_aside": table.set_aside,
+        "protocols": {name: metric.protocol for name, metric in metrics.items()},
+        "means": {method: table.means(method) for method in table.rows},
+    }
+    return json.dumps(facts, indent=1, ensure_ascii=False)

@@ -1,0 +1,88 @@
+"""Shows what option files can name: archs, losses, metrics, ... with their arguments."""
+
+import argparse
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from restore.registry import Entry, Part
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `restore list`."""
+    parser.add_argument("registry", nargs="?", help="archs, losses, metrics, ...; nothing lists these")
+    parser.add_argument("name", nargs="?", help="one part, shown in full")
+    parser.add_argument("--size", type=int, default=64, help="side of the input for which MACs are counted (64)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Lists. Raises `UserError` for an unknown registry or part."""
+    from restore.registry import REGISTRIES
+
+    if args.registry is None:
+        print("\n".join(f"{name:12} {', '.join(e.name for e in registry)}" for name, registry in REGISTRIES.items()))
+        return
+    if args.registry not in REGISTRIES:
+        hint = nearest(args.registry, REGISTRIES)
+        raise UserError(f"no registry `{args.registry}`{hint or '; there are ' + ', '.join(REGISTRIES)}")
+    registry = REGISTRIES[args.registry]
+    if args.name is None:
+        for entry in registry:
+            print(f"{entry.name}({signature(entry)})\n    {entry.summary}")
+        return
+    entry = registry.get(args.name)
+    print(f"{entry.name}({signature(entry)})\n\n{inspect.getdoc(entry.build)}\n\nfrom {entry.module}")
+    if args.registry == "archs":
+        print(cost(entry, args.size))
+
+
+def signature(entry: "Entry") -> str:
+    """A part's arguments with types and defaults, as its author wrote them."""
+    shown = []
+    for parameter in inspect.signature(entry.build).parameters.values():
+        if parameter.name in entry.parameters:
+            shown.append(str(parameter).replace("typing.", ""))
+    return ", ".join(shown)
+
+
+def cost(entry: "Entry", size: int) -> str:
+    """Parameters, and multiply-accumulates for one picture of that size, of a network with its default arguments."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = on_meta(entry, {})
+    parameters = sum(p.numel() for p in network.parameters())
+    counter = FlopCounterMode(display=False)
+    with counter, torch.device("meta"):
+        output = network(torch.empty(1, 3, size, size))
+    macs = counter.get_total_flops() / 2
+    shape = "x".join(map(str, output.shape[2:]))
+    return f"defaults: {parameters:,} parameters; {macs / 1e9:.2f} GMACs for {size}x{size} to {shape}"
+
+
+def count_parameters(part: "Part") -> int:
+    """The number of parameters of the network that a section describes.
+
+    Raises:
+        UserError: the network refuses its arguments.
+    """
+    from restore.registry import ARCHS
+
+    return sum(p.numel() for p in on_meta(ARCHS.get(part.type), part.args).parameters())
+
+
+def on_meta(entry: "Entry", args: dict[str, Any]) -> "nn.Module":
+    """A network without storage: its shapes are there, its numbers are not."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            network: nn.Module = entry.build(**args)
+    except ValueError as error:
+        raise UserError(f"{entry.name}: {error}") from error
+    return network
