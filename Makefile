@@ -17,6 +17,7 @@ $(READY): setup.py requirements.txt requirements-dev.txt
 
 quickstart: $(READY)
 	$(BIN)/restore prepare drawn datasets/drawn_faces
+	$(BIN)/restore prepare astronaut datasets/drawn_faces/astronaut
 	$(BIN)/python restore/train.py -opt options/quickstart.yml --auto_resume
 	$(BIN)/python restore/test.py -opt options/test/quickstart.yml
 	@echo "picture:     experiments/quickstart/report.png"

@@ -1,0 +1,252 @@
+"""`restore prepare`: turns folders of pictures, and drawn faces, into the LMDBs that option files name."""
+
+import argparse
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore import keyed
+from restore.errors import UserError
+
+if TYPE_CHECKING:  # building needs OpenCV and torch; `restore --help` does not
+    from restore.apps.lmdb_build import Item
+
+PARTS = ("train", "val", "test")
+MIN_FACE = 32
+
+
+def add_parser(subparsers: Any) -> None:
+    """Adds `prepare` with its verbs; each sets `run` to the function that takes the parsed arguments."""
+    parser = subparsers.add_parser("prepare", help="turn pictures into LMDBs, draw faces, download data sets")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lmdb|drawn|astronaut|download")
+    _add_lmdb(verbs)
+    _add_drawn(verbs)
+    _add_astronaut(verbs)
+    _add_download(verbs)
+
+
+def _add_lmdb(verbs: Any) -> None:
+    about = "Turn a folder of pictures into an LMDB. Killed, it goes on where it stopped when run again."
+    parser = verbs.add_parser("lmdb", help="a folder of pictures to an LMDB", description=about)
+    parser.add_argument("input", type=Path, metavar="FOLDER", help="pictures, at any depth")
+    parser.add_argument("output", type=Path, metavar="OUTPUT.lmdb")
+    shape = parser.add_mutually_exclusive_group()
+    shape.add_argument("--size", type=_positive, help="shrink the shorter side to SIZE, crop the middle SIZE x SIZE")
+    shape.add_argument("--crop", type=_positive, help="cut into sub-images of CROP pixels: key_s001, key_s002, ...")
+    parser.add_argument("--step", type=_positive, help="pixels from one sub-image to the next (default: half of CROP)")
+    parser.add_argument("--thresh", type=_count, help="leave out a rest of up to THRESH pixels at the edge (0)")
+    parser.add_argument(
+        "--compact",
+        action="store_true",
+        help="PNG records: half the size, but slow to decode (16-bit ones are PNG always)",
+    )
+    parser.add_argument("--split", type=_fractions, help="e.g. 0.9,0.05,0.05: OUTPUT_train.lmdb, _val and _test")
+    parser.add_argument("--seed", type=int, default=0, help="which pictures go to which part of the split (0)")
+    parser.add_argument("--verify", action="store_true", help="read every record back and compare it with its source")
+    _add_common(parser, prepare_lmdb)
+
+
+def _add_drawn(verbs: Any) -> None:
+    about = (
+        "Draw faces into DIR/train.lmdb and DIR/val.lmdb: data without a download. Does nothing when they are there."
+    )
+    parser = verbs.add_parser("drawn", help="faces drawn by this program", description=about)
+    parser.add_argument("output", type=Path, metavar="DIR")
+    parser.add_argument("--count", type=_positive, default=400, help="faces to train on (400)")
+    parser.add_argument("--val", type=_positive, default=24, help="faces to validate on (24)")
+    parser.add_argument("--size", type=_positive, default=256, help="pixels a side (256)")
+    parser.add_argument("--seed", type=int, default=0, help="which faces (0)")
+    _add_common(parser, prepare_drawn)
+
+
+def _add_astronaut(verbs: Any) -> None:
+    about = "Write one real face, cut out of scikit-image's photo of Eileen Collins (NASA, public domain)."
+    parser = verbs.add_parser("astronaut", help="one real photo, to set beside drawn faces", description=about)
+    parser.add_argument("output", type=Path, metavar="DIR")
+    parser.set_defaults(run=prepare_astronaut)
+
+
+def _add_download(verbs: Any) -> None:
+    parser = verbs.add_parser("download", help="a public data set, with torchvision's downloaders")
+    parser.add_argument("name", choices=("celeba", "lfw"))
+    parser.add_argument("output", type=Path, metavar="DIR")
+    parser.set_defaults(run=download)
+
+
+def _add_common(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+    parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
+    parser.add_argument("--overwrite", action="store_true", help="replace an LMDB that was made otherwise")
+    parser.set_defaults(run=run)
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{value} is below 0")
+    return value
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value
+
+
+def _fractions(text: str) -> tuple[float, ...]:
+    try:
+        fractions = tuple(float(field) for field in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"`{text}` is not numbers with commas; e.g. 0.9,0.05,0.05") from error
+    if not 2 <= len(fractions) <= len(PARTS) or min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+        raise argparse.ArgumentTypeError(f"`{text}` is not 2 or 3 shares of 1; e.g. 0.9,0.05,0.05")
+    return fractions
+
+
+# ------------------------------------------------------------------------------------------------------------ lmdb
+
+
+def prepare_lmdb(args: argparse.Namespace) -> None:
+    """`restore prepare lmdb`: one LMDB, or one for each part of a split."""
+    from restore.apps.lmdb_build import PictureMaker, build, verify
+
+    if args.crop is None and (args.step or args.thresh):
+        raise UserError("--step and --thresh say how sub-images are cut; give --crop with them, or leave them out")
+    step = args.step or max(1, (args.crop or 0) // 2)
+    maker = PictureMaker(args.size, args.crop, step if args.crop else 0, args.thresh or 0, args.compact)
+    items = find_items(args.input)
+    for item in items:
+        _check(item, maker.first_key(item))
+    for output, part, about in _parts(args, items):
+        workers = _workers(args)
+        build(output, maker, part, about | {"pictures": _fingerprint(part)}, workers, args.overwrite)
+        if args.verify:
+            verify(output, maker, part, workers)
+
+
+def find_items(folder: Path) -> "list[Item]":
+    """The pictures below `folder` in the order of their names; a key is the path below it without its last suffix.
+
+    Raises:
+        UserError: no pictures, or two that would have one key.
+    """
+    from restore import images
+    from restore.apps.lmdb_build import Item
+
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder")
+    found: dict[str, str] = {}
+    for path in images.find(folder):
+        key = path.relative_to(folder).with_suffix("").as_posix()
+        if key in found:
+            raise UserError(f"{path}: would have the same key as {Path(found[key]).name}, `{key}`; rename or move one")
+        found[key] = str(path)
+    if not found:
+        raise UserError(f"{folder}: no pictures in this folder (looked for {', '.join(sorted(images.SUFFIXES))})")
+    return [Item(key, path) for key, path in found.items()]
+
+
+def _check(item: "Item", key: str) -> None:
+    from restore.data.lmdb_store import check_key
+
+    check_key(key, str(item.source))
+
+
+def _parts(args: argparse.Namespace, items: "list[Item]") -> "list[tuple[Path, list[Item], dict[str, Any]]]":
+    """Each LMDB to build: its path, its items, and what to remember about the split."""
+    output = _resolved(args.output)
+    if not args.split:
+        return [(output, items, {})]
+    parts = []
+    for name, part in zip(PARTS, split(items, args.split, args.seed), strict=False):
+        if not part:
+            raise UserError(f"{args.input}: {len(items)} pictures are too few for --split, {name} would be empty")
+        about = {"part": name, "split": list(args.split), "seed": args.seed}
+        parts.append((output.with_stem(f"{output.stem}_{name}"), part, about))
+    return parts
+
+
+def split(items: "Sequence[Item]", fractions: Sequence[float], seed: int) -> "list[list[Item]]":
+    """Divides items by shares of 1. Who goes where hangs on the keys and the seed, not on the order of the items."""
+    shuffled = sorted(items, key=lambda item: (keyed.number(seed, "split", item.key), item.key))
+    parts, start = [], 0
+    for count in _shares(len(items), fractions):
+        parts.append(sorted(shuffled[start : start + count]))
+        start += count
+    return parts
+
+
+def _shares(total: int, fractions: Sequence[float]) -> list[int]:
+    """Whole numbers that add up to `total`, by largest remainder."""
+    counts = [int(total * fraction + 1e-9) for fraction in fractions]
+    by_rest = sorted(range(len(counts)), key=lambda i: counts[i] - total * fractions[i])
+    for i in by_rest[: total - sum(counts)]:
+        counts[i] += 1
+    return counts
+
+
+def _fingerprint(items: "Sequence[Item]") -> str:
+    """Names and sizes, not contents: reading a million pictures only to learn that nothing changed takes too long."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.key}\n{Path(str(item.source)).stat().st_size}\n".encode())
+    return f"{len(items):,} ({digest.hexdigest()[:12]})"
+
+
+def _resolved(output: Path) -> Path:
+    """Where training will look for `output`: `RESTORE_DATA` moves `datasets/` here as it does in option files."""
+    from restore.options.paths import resolve
+
+    return resolve(str(output))
+
+
+def _workers(args: argparse.Namespace) -> int:
+    from restore.apps.pool import available_cpus
+
+    return args.workers or available_cpus()
+
+
+# --------------------------------------------------------------------------------------------- drawn and downloaded
+
+
+def prepare_drawn(args: argparse.Namespace) -> None:
+    """`restore prepare drawn`: faces 0, 1, ... to train on; -1, -2, ... to validate on, whatever the count."""
+    from restore.apps.lmdb_build import FaceMaker, Item, build
+
+    if args.size < MIN_FACE:
+        raise UserError(f"--size {args.size}: a drawn face needs at least {MIN_FACE} pixels")
+    maker = FaceMaker(args.seed, args.size)
+    train = [Item(f"{n:06d}", n) for n in range(args.count)]
+    val = [Item(f"{n:06d}", -1 - n) for n in range(args.val)]
+    for name, items in (("train", train), ("val", val)):
+        about = {"part": name, "count": len(items)}
+        build(_resolved(args.output) / f"{name}.lmdb", maker, items, about, _workers(args), args.overwrite)
+
+
+def prepare_astronaut(args: argparse.Namespace) -> None:
+    """`restore prepare astronaut`: a 256x256 picture of her head."""
+    from restore import images
+
+    try:
+        from skimage.data import astronaut
+    except ImportError as error:
+        raise UserError("prepare astronaut: needs scikit-image; pip install scikit-image") from error
+    path = _resolved(args.output) / "astronaut.png"
+    images.write(path, astronaut()[:256, 96:352])
+    print(f"{path}: written")
+
+
+def download(args: argparse.Namespace) -> None:
+    """`restore prepare download`: CelebA or LFW, as far as torchvision and their hosts still allow it."""
+    from torchvision import datasets
+
+    try:
+        if args.name == "celeba":
+            datasets.CelebA(args.output, split="all", download=True)
+        else:
+            datasets.LFWPeople(args.output, image_set="original", download=True)
+    except Exception as error:  # offline, quota of Google Drive, a package missing: each library has its own kind
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{args.name}: {reason[:200]} (datasets/{args.name}.md says how to get it by hand)") from error
+    print(f"{args.output}: {args.name} is there; datasets/{args.name}.md has the command that makes the LMDBs")
