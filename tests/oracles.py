@@ -1,12 +1,14 @@
 """Independent implementations that tests compare with, and the data that they read."""
 
+import importlib
 import os
-import sys
-import types
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from restore.errors import UserError
+from restore.guest import import_basicsr
 
 
 def shared(*parts: str) -> Path:
@@ -20,9 +22,8 @@ def shared(*parts: str) -> Path:
 
 def basicsr(module: str) -> Any:
     """A module of BasicSR 1.4.2, e.g. "metrics.psnr_ssim"; skips the test where BasicSR is not installed."""
-    gone = "torchvision.transforms.functional_tensor"  # left torchvision in 0.17; BasicSR takes one function from it
-    if gone not in sys.modules:
-        functional = pytest.importorskip("torchvision.transforms.functional")
-        sys.modules[gone] = types.ModuleType(gone)
-        sys.modules[gone].rgb_to_grayscale = functional.rgb_to_grayscale  # type: ignore[attr-defined]
-    return pytest.importorskip(f"basicsr.{module}", exc_type=ImportError)
+    try:
+        import_basicsr()
+        return importlib.import_module(f"basicsr.{module}")
+    except UserError as error:
+        pytest.skip(str(error))

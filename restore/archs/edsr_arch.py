@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.archs.blocks.residual import ResidualBlockNoBN, pixel_shuffle_steps, run_blocks
+from restore.ranges import Positive
 from restore.registry import ARCHS
 
 
@@ -28,10 +29,10 @@ class EDSR(nn.Module):
 
     def __init__(
         self,
-        num_in_ch: int = 3,
-        num_out_ch: int = 3,
-        num_feat: int = 64,
-        num_block: int = 16,
+        num_in_ch: Positive = 3,
+        num_out_ch: Positive = 3,
+        num_feat: Positive = 64,
+        num_block: Positive = 16,
         upscale: Literal[1, 2, 3, 4, 8, 16] = 4,
         res_scale: float = 1.0,
         img_range: float = 255.0,

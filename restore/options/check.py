@@ -2,20 +2,32 @@
 
 import json
 import re
+import sys
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import Any, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
 from restore.errors import UserError, nearest
 from restore.options.document import Document, Loc
-from restore.options.paths import DATA_FOLDER, MustExist, resolve
-from restore.options.schema import Options
-from restore.options.walk import marked_values, model_at, value_at
+from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve
+from restore.options.schema import Options, TrainData
+from restore.options.walk import marked_values, model_at, section_at, value_at
 from restore.registry import REGISTRIES, Kind, import_part_module
 
 EVAL_NAME = re.compile(r"(val|test)(_\w+)?$")
 Model = TypeVar("Model", bound=BaseModel)
+
+_UNKNOWN = "unknown key"
+_PLAIN_WORDS = {  # for what pydantic says in its own terms
+    "model_type": "should be a section of `key: value` lines",
+    "dict_type": "should be a section of `key: value` lines",
+    "list_type": "should be a list, such as [a, b]",
+    "tuple_type": "should be a list, such as [a, b]",
+    "string_too_short": "should not be empty",
+    "string_pattern_mismatch": "should be letters, digits, `_`, `-` and `.` only, a letter or digit first",
+}
 
 
 @dataclass
@@ -33,7 +45,7 @@ class Problems:
         """One line a mistake, `file:line: path.to.key: what is wrong`, in the order of the file."""
         marks = {loc: self.document.mark(loc) for loc in self.found}
         order = sorted(self.found, key=lambda loc: (marks[loc].file, marks[loc].line or 0))
-        return [f"{marks[loc]}: {'.'.join(map(str, loc)) or 'file'}: {self.found[loc]}" for loc in order]
+        return [f"{marks[loc]}: {self.document.name(loc)}: {' '.join(self.found[loc].split())}" for loc in order]
 
     def raise_if_any(self) -> None:
         """Raises a `UserError` with all lines when anything was added."""
@@ -43,34 +55,44 @@ class Problems:
 
 def validate(document: Document) -> Options:
     """Checks a document against the schema, the registries and the disk. Raises as `load` does."""
-    problems = Problems(document)
+    for registry in REGISTRIES.values():
+        registry.discover()  # first, so that a plugin that takes the name of a built-in part is the one to blame
+    problems = Problems(document, dict(document.mistakes))
     data = document.data
-    _import_plugins(data.get("plugins"))
+    _import_plugins(data, problems)
+    _check_dataset_names(data, problems)
     _name_metrics(data)
     _share_scale(data, problems)
     options = _validate(Options, data, (), problems)
-    _check_dataset_names(data, problems)
     for loc, marker, value in marked_values(Options, data):
         if isinstance(marker, Kind):
             _check_part(loc, marker, value, problems)
         elif isinstance(marker, MustExist):
             _check_path(loc, value, problems)
-    if options is not None:
-        _check_together(options, problems)
+    _check_together(data, problems)
     problems.raise_if_any()
     assert options is not None
     return options
 
 
-def _import_plugins(plugins: Any) -> None:
-    for name in plugins if isinstance(plugins, list) else []:
-        import_part_module(str(name))
+def _import_plugins(data: dict[str, Any], problems: Problems) -> None:
+    """Imports the modules under `plugins`: installed ones, or files beside the option file."""
+    plugins = data.get("plugins")
+    folder = str(Path(problems.document.file).resolve().parent)
+    if plugins and folder not in sys.path:
+        sys.path.append(folder)  # last, so that it shadows nothing
+    for index, name in enumerate(plugins if isinstance(plugins, list) else []):
+        if isinstance(name, str):
+            try:
+                import_part_module(name)
+            except UserError as error:
+                problems.add(("plugins", index), str(error))
 
 
 def _name_metrics(data: dict[str, Any]) -> None:
     """`metrics: {psnr: {crop_border: 4}}` names the metric by its key."""
-    metrics = value_at(data, ("val", "metrics"))
-    for name, section in metrics.items() if isinstance(metrics, dict) else []:
+    metrics = section_at(data, ("val", "metrics"))
+    for name, section in metrics.items():
         if section is None or isinstance(section, dict):
             metrics[name] = {"type": name} | (section or {})
 
@@ -78,21 +100,27 @@ def _name_metrics(data: dict[str, Any]) -> None:
 def _share_scale(data: dict[str, Any], problems: Problems) -> None:
     """`scale`, written once at the top, goes to every network and data set that takes `scale` or `upscale`."""
     scale = data.get("scale", 1)
+    if not _is_int(scale) or scale < 1:
+        return  # told by the schema
     for loc, marker, section in list(marked_values(Options, data)):
-        if (
-            not isinstance(marker, Kind)
-            or marker.registry not in ("archs", "datasets")
-            or not isinstance(section, dict)
-        ):
+        if not isinstance(marker, Kind) or marker.registry not in ("archs", "datasets"):
             continue
-        try:
-            parameters = REGISTRIES[marker.registry].get(str(section.get("type"))).parameters
-        except UserError:
-            continue  # told with the other mistakes
-        for key in {"scale", "upscale"} & set(parameters):
-            given = section.setdefault(key, scale)
-            if given != scale:
-                problems.add((*loc, key), f"is {given}, but the experiment's `scale` is {scale}; make them equal")
+        for key in {"scale", "upscale"} & set(_parameters(marker, section)):
+            if key not in section:
+                problems.document.set((*loc, key), scale, problems.document.mark(("scale",)))
+            elif section[key] != scale:
+                text = f"is {section[key]}, but the experiment's `scale` is {scale}; make them equal"
+                problems.add((*loc, key), text)
+
+
+def _parameters(kind: Kind, section: Any) -> list[str]:
+    """The arguments that the part of a section takes; none when it names no part."""
+    if not isinstance(section, dict):
+        return []
+    try:
+        return REGISTRIES[kind.registry].get(str(section.get("type"))).parameters
+    except UserError:
+        return []  # told by `_check_part`
 
 
 def _validate(model: type[Model], data: Any, loc: Loc, problems: Problems) -> Model | None:
@@ -102,23 +130,35 @@ def _validate(model: type[Model], data: Any, loc: Loc, problems: Problems) -> Mo
         return model.model_validate_json(json.dumps(data), strict=True)
     except ValidationError as error:
         for item in error.errors(include_url=False):
-            inner = tuple(key for key in item["loc"])
-            problems.add(*_explain(model, data, loc, inner, item))
+            inner, text = _explain(model, data, item, problems.document.words)
+            problems.add((*loc, *inner), text)
         return None
 
 
-def _explain(model: type[BaseModel], data: Any, loc: Loc, inner: Loc, item: Any) -> tuple[Loc, str]:
-    kind = item["type"]
-    if kind == "extra_forbidden":
+def _explain(model: type[BaseModel], data: Any, item: Any, words: frozenset[str]) -> tuple[Loc, str]:
+    """The place, below `model`, of a mistake that pydantic found, and what to say of it."""
+    kind: str = item["type"]
+    inner: Loc = tuple(item["loc"])
+    if kind in ("extra_forbidden", "missing"):
         section = model_at(model, inner[:-1])
         known = list(section.model_fields) if section else []
-        hint = nearest(str(inner[-1]), known)
-        return (*loc, *inner), f"unknown key{hint or '; known here: ' + ', '.join(known)}"
-    if kind == "missing":
-        return (*loc, *inner), "is missing"
+        if kind == "missing":
+            return _explain_missing(inner, section_at(data, inner[:-1]), known)
+        hint = nearest(str(inner[-1]), [*known, *words])
+        return inner, f"{_UNKNOWN}{hint or '; known here: ' + ', '.join(known)}"
     while inner and not _reaches(data, inner):  # the branch of a union is no place in the file
         inner = inner[:-1]
-    return (*loc, *inner), f"{_lower_first(item['msg'])}, found {_shown(value_at(data, inner))}"
+    expected = _PLAIN_WORDS.get(kind) or _should_be(item["msg"])
+    return inner, f"{expected}, found {_shown(value_at(data, inner))}"
+
+
+def _explain_missing(inner: Loc, section: dict[str, Any], known: list[str]) -> tuple[Loc, str]:
+    """A missing key may stand there misspelt."""
+    name = str(inner[-1])
+    for key in section:
+        if key not in known and (hint := nearest(key, [name])):
+            return (*inner[:-1], key), f"{_UNKNOWN}{hint}"
+    return inner, "is missing; add it"
 
 
 def _check_part(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
@@ -136,9 +176,9 @@ def _check_part(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
     before = set(problems.found)
     _validate(schema, args, loc, problems)
     for place in set(problems.found) - before:
-        if problems.found[place].startswith("unknown key"):  # the section's own keys are near words too
-            hint = nearest(str(place[-1]), [*schema.model_fields, *own])
-            problems.found[place] = f"unknown key for {section['type']}{hint or _takes(schema)}"
+        if problems.found[place].startswith(_UNKNOWN):  # the section's own keys are near words too
+            hint = nearest(str(place[-1]), [*schema.model_fields, *own, *problems.document.words])
+            problems.found[place] = f"{_UNKNOWN} for {section['type']}{hint or _takes(schema)}"
 
 
 def _takes(schema: type[BaseModel]) -> str:
@@ -147,45 +187,87 @@ def _takes(schema: type[BaseModel]) -> str:
 
 def _check_path(loc: Loc, value: Any, problems: Problems) -> None:
     for item in value if isinstance(value, list) else [value]:
-        if isinstance(item, str) and not resolve(item).exists():
-            remedy = "; see datasets/README.md, or set RESTORE_DATA" if item.startswith(DATA_FOLDER) else ""
-            problems.add(loc, f"no file or folder `{resolve(item)}`{remedy}")
+        if item == "":
+            problems.add(loc, "is empty; name a file or folder")
+        elif isinstance(item, str):
+            try:
+                path = resolve(item)
+                if not path.exists():
+                    data = "see datasets/README.md, or set RESTORE_DATA" if item.startswith(DATA_FOLDER) else ""
+                    remedy = nearest_beside(path) or f"; {data or 'correct the path'}"
+                    problems.add(loc, f"no file or folder `{path}`{remedy}")
+            except UserError as error:
+                problems.add(loc, str(error))
+            except OSError as error:
+                problems.add(loc, f"cannot look for it: {error.strerror}; correct the path")
 
 
 def _check_dataset_names(data: dict[str, Any], problems: Problems) -> None:
-    datasets = data.get("datasets")
-    for name in datasets if isinstance(datasets, dict) else []:
-        if name != "train" and not EVAL_NAME.match(name):
-            hint = nearest(name, ["train", "val", "test"])
-            problems.add(("datasets", name), f"a data set is called train, val, val_2, test, test_2, ...{hint}")
+    """Tells of misnamed data sets, and takes them out, since nobody knows what should stand in them."""
+    datasets = section_at(data, ("datasets",))
+    for name in [name for name in datasets if name != "train" and not EVAL_NAME.match(name)]:
+        hint = nearest(name, ["train", "val", "test"])
+        problems.add(("datasets", name), f"a data set is called train, val, val_2, test, test_2, ...{hint}")
+        del datasets[name]
 
 
-def _check_together(options: Options, problems: Problems) -> None:
-    """What no section can know by itself."""
-    train, val, best = options.train, options.val, options.val.best
-    if train is not None:
-        if (train.total_iter is None) == (train.total_epoch is None):
-            problems.add(("train", "total_iter"), "give one of `total_iter` and `total_epoch`")
-        if not any(train.losses.values()):
-            problems.add(("train", "losses"), "names no loss; such as `pixel: {type: L1Loss}`")
-        if options.datasets.train is None:
-            problems.add(("datasets", "train"), "is missing; training needs it")
-    if best is not None:
-        if best.metric not in val.metrics:
-            hint = nearest(best.metric, val.metrics)
-            problems.add(("val", "best", "metric"), f"`{best.metric}` is not under val.metrics{hint}")
-        names = options.datasets.evaluation("val")
-        if best.dataset not in names:
-            hint = nearest(best.dataset, names)
-            problems.add(("val", "best", "dataset"), f"no data set `{best.dataset}`{hint}")
+def _check_together(data: dict[str, Any], problems: Problems) -> None:
+    """What no section can know by itself, told also where other mistakes are."""
+    if isinstance(data.get("train"), dict):
+        _check_training(data, problems)
+    _check_best(data, problems)
+    for loc, marker, section in marked_values(Options, data):
+        if isinstance(marker, Kind) and marker.registry == "datasets" and isinstance(section, dict):
+            size, scale = section.get("gt_size"), section.get("scale")
+            if _is_int(size) and _is_int(scale) and size > 0 and scale > 0 and size % scale:
+                near = max(size // scale, 1) * scale
+                problems.add((*loc, "gt_size"), f"{size} is no multiple of the scale {scale}; such as {near}")
+
+
+def _check_training(data: dict[str, Any], problems: Problems) -> None:
+    train: dict[str, Any] = data["train"]
+    lengths = [key for key in ("total_iter", "total_epoch") if train.get(key) is not None]
+    if len(lengths) == 2:
+        problems.add(("train", "total_epoch"), "give only one of `total_iter` and `total_epoch`")
+    if not lengths and not any(nearest(key, ["total_iter", "total_epoch"]) for key in train):
+        problems.add(("train", "total_iter"), "is missing; give it, or `total_epoch`")
+    losses = train.get("losses")
+    if isinstance(losses, dict) and not any(losses.values()):
+        problems.add(("train", "losses"), "names no loss; such as `pixel: {type: L1Loss}`")
+    misnamed = any(loc[0] == "datasets" and len(loc) == 2 for loc in problems.found)
+    if section_at(data, ("datasets",)).get("train") is None and not misnamed:
+        problems.add(("datasets", "train"), "is missing; training needs it")
+    batch = section_at(data, ("datasets", "train")).get("batch_size", TrainData.model_fields["batch_size"].default)
+    parts = train.get("accumulate")
+    if _is_int(batch) and _is_int(parts) and parts > 0 and batch % parts:
+        problems.add(
+            ("train", "accumulate"), f"batch_size {batch} cannot be split into {parts} equal parts; change one"
+        )
+
+
+def _check_best(data: dict[str, Any], problems: Problems) -> None:
+    best = section_at(data, ("val", "best"))
+    metrics = section_at(data, ("val", "metrics"))
+    names = [name for name in section_at(data, ("datasets",)) if name.split("_")[0] == "val"]
+    metric, dataset = best.get("metric"), best.get("dataset", "val")
+    if isinstance(metric, str) and metric not in metrics:
+        known = nearest(metric, metrics) or f"; known here: {', '.join(metrics) or 'none'}"
+        problems.add(("val", "best", "metric"), f"`{metric}` is not under val.metrics{known}")
+    if best and isinstance(dataset, str) and dataset not in names:
+        known = nearest(dataset, names) or f"; known here: {', '.join(names) or 'none'}"
+        problems.add(("val", "best", "dataset"), f"no data set `{dataset}`{known}")
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _reaches(data: Any, loc: Loc) -> bool:
     for key in loc:
-        if (isinstance(data, dict) and key in data) or (isinstance(data, list) and isinstance(key, int)):
-            data = data[key]
-        else:
+        inside: Any = range(len(data)) if isinstance(data, list) else data if isinstance(data, dict) else ()
+        if key not in inside:
             return False
+        data = data[key]
     return True
 
 
@@ -194,6 +276,6 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else text[:57] + "..."
 
 
-def _lower_first(text: str) -> str:
+def _should_be(text: str) -> str:
     text = text.removeprefix("Input should be ").removeprefix("Value error, ")
     return f"should be {text}" if not text.startswith("should") else text

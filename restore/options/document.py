@@ -20,6 +20,7 @@ MAX_DEPTH = 50
 
 _TAG = "tag:yaml.org,2002:"
 _CONTAINERS = {_TAG + "map", _TAG + "seq"}
+_MERGE = _TAG + "merge"
 
 
 class _Loader(yaml.SafeLoader):
@@ -50,11 +51,27 @@ class Mark:
 
 @dataclass
 class Document:
-    """The data of an option file and the mark of every key in it."""
+    """The data of an option file and the mark of every key in it.
+
+    A translated file (`basicsr.py`) also has: `names`, how the file calls a key that is called otherwise here; `words`,
+    keys of its own dialect, for near words; `mistakes`, by place, and `notes`, whole lines, of what is not honoured.
+    """
 
     file: str
     data: dict[str, Any]
     marks: dict[Loc, Mark] = field(default_factory=dict)
+    names: dict[Loc, Loc] = field(default_factory=dict)
+    words: frozenset[str] = frozenset()
+    mistakes: dict[Loc, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    def name(self, loc: Loc) -> str:
+        """What the file calls `loc`, such as `train.total_iter`."""
+        for depth in range(len(loc), 0, -1):
+            if loc[:depth] in self.names:
+                loc = (*self.names[loc[:depth]], *loc[depth:])
+                break
+        return ".".join(map(str, loc)) or "file"
 
     def mark(self, loc: Loc) -> Mark:
         """The mark of `loc`, or of the nearest section around it."""
@@ -65,17 +82,18 @@ class Document:
     def set(self, loc: Loc, value: Any, mark: Mark) -> None:
         """Writes `value` at `loc`, making sections on the way."""
         section: Any = self.data
-        for depth, key in enumerate(loc[:-1], 1):
-            if isinstance(section, list):
-                section = section[_index(key, section, mark)]
-                continue
-            if not isinstance(section.get(key), dict | list):
-                section[key] = {}
-                self.marks[loc[:depth]] = mark
-            section = section[key]
-        last = loc[-1]
-        section[_index(last, section, mark) if isinstance(section, list) else last] = value
-        self.marks[loc] = mark
+        place: Loc = ()
+        for key in loc[:-1]:
+            here: Any = _index(key, section, mark) if isinstance(section, list) else key
+            place = (*place, here)
+            if not isinstance(section[here] if isinstance(section, list) else section.get(here), dict | list):
+                section[here] = {}
+                self.marks[place] = mark
+            section = section[here]
+        last: Any = _index(loc[-1], section, mark) if isinstance(section, list) else loc[-1]
+        section[last] = value
+        place = (*place, last)
+        self.marks = {known: at for known, at in self.marks.items() if known[: len(place)] != place} | {place: mark}
 
 
 def read(path: str | Path) -> Document:
@@ -87,9 +105,11 @@ def read(path: str | Path) -> Document:
     try:
         text = Path(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the option file: {error.strerror}") from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{path}:{line}: not UTF-8 text ({error.reason}); is this an option file?") from error
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot read the option file: {reason}; give `-opt` a YAML file") from error
     return parse(text, str(path))
 
 
@@ -105,16 +125,19 @@ def parse(text: str, file: str) -> Document:
 
 def parse_value(text: str, source: str) -> Any:
     """The value of an override such as `1e-4`, `true` or `[1, 2]`. Raises as `read` does."""
-    return _Reader(Document(source, {})).value(_compose(text, source), ())
+    try:
+        return _Reader(Document(source, {})).value(_compose(text, source), ())
+    except UserError as error:
+        raise UserError(str(error).replace(f"{source}:1:", f"{source}:", 1)) from error  # it has but one line
 
 
 def _compose(text: str, file: str) -> yaml.Node:
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
     except yaml.YAMLError as error:
-        raise UserError(_syntax_message(error, file)) from error
+        raise UserError(_syntax_message(error, text, file)) from error
     except RecursionError as error:
-        raise UserError(f"{file}: nested more than {MAX_DEPTH} levels deep") from error
+        raise UserError(f"{file}:1: nested more than {MAX_DEPTH} levels deep; flatten it") from error
     return node or yaml.ScalarNode(_TAG + "null", "", yaml.error.Mark(file, 0, 0, 0, None, 0))
 
 
@@ -139,16 +162,18 @@ class _Reader:
         return self.scalar(node)
 
     def mapping(self, node: yaml.MappingNode, loc: Loc) -> dict[str, Any]:
-        data: dict[str, Any] = {}
+        merges = [value_node for key_node, value_node in node.value if key_node.tag == _MERGE]
         merged: dict[str, Any] = {}
+        for value_node in merges:  # first, so that the marks of the mapping's own keys stand
+            merged |= self._merged(value_node, loc)
+        data: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key_node, value_node in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                merged |= self._merged(value_node, loc)
+            if key_node.tag == _MERGE:
                 continue
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag not in _SCALARS:
+                raise self.error(key_node, "a key must be a plain word; quote it if it is one")
             key = key_node.value
-            if not isinstance(key_node, yaml.ScalarNode):
-                raise self.error(key_node, "a key must be a plain word")
             if key in first:
                 where = ".".join(map(str, (*loc, key)))
                 raise self.error(key_node, f"{where}: written twice, first on line {first[key]}; remove one of the two")
@@ -159,11 +184,15 @@ class _Reader:
     def scalar(self, node: yaml.Node) -> Any:
         convert = _SCALARS.get(node.tag)
         if convert is None or not isinstance(node.value, str):
-            raise self.error(node, f"the tag `{node.tag}` is not allowed; option files hold plain data only")
+            tag = node.tag.replace(_TAG, "!!")
+            raise self.error(node, f"the tag `{tag}` is not allowed; option files hold plain data only, remove it")
         try:
             return convert(node.value)
         except ValueError as error:
-            raise self.error(node, f"`{node.value}` is no {node.tag.removeprefix(_TAG)}") from error
+            kind = node.tag.removeprefix(_TAG)
+            raise self.error(
+                node, f"`{node.value[:40]}` is no {kind}; correct it, or quote it if it is text"
+            ) from error
 
     def _marked(self, at: yaml.Node, node: yaml.Node, loc: Loc) -> Any:
         self.document.marks[loc] = Mark(self.document.file, at.start_mark.line + 1)
@@ -186,18 +215,29 @@ def _number(text: str) -> int | float:
     return int(value) if "e" in text and value.is_integer() and abs(value) < 2**53 else value
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "yes", "on", "false", "no", "off"):
+        raise ValueError(text)
+    return text.lower() in ("true", "yes", "on")
+
+
 _SCALARS: dict[str, Callable[[str], Any]] = {
     _TAG + "str": str,
     _TAG + "value": str,
     _TAG + "null": lambda text: None,
-    _TAG + "bool": lambda text: text.lower() in ("true", "yes", "on"),
+    _TAG + "bool": _truth,
     _TAG + "int": lambda text: int(text.replace("_", "")),
     _TAG + "float": _number,
 }
 
 
-def _syntax_message(error: yaml.YAMLError, file: str) -> str:
+def _syntax_message(error: yaml.YAMLError, text: str, file: str) -> str:
+    if isinstance(error, yaml.reader.ReaderError):
+        line = text.count("\n", 0, error.position) + 1
+        return f"{file}:{line}: not a text file: the character U+{error.character:04X}; is this an option file?"
     mark = getattr(error, "problem_mark", None)
+    if mark and mark.index >= len(text.rstrip()):  # the end of the file: what was never closed began earlier
+        mark = getattr(error, "context_mark", None) or mark
     place = f"{file}:{mark.line + 1}" if mark else file
     problem = getattr(error, "problem", None) or str(error).splitlines()[0]
     return f"{place}: not valid YAML: {problem}; check indentation, colons and quotes there"
@@ -208,5 +248,5 @@ def _index(key: str | int, section: list[Any], mark: Mark) -> int:
         index = int(key)
         section[index]
     except (ValueError, IndexError) as error:
-        raise UserError(f"{mark}: `{key}` is no position in a list of {len(section)}") from error
+        raise UserError(f"{mark}: `{key}` is no position in a list of {len(section)}; count from 0") from error
     return index

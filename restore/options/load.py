@@ -1,51 +1,73 @@
 """Reads an option file into `Options`: BasicSR's files, `extends` and overrides applied, everything checked."""
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from restore.errors import UserError
 from restore.options import document as doc
 from restore.options.check import validate
 from restore.options.document import Document, Loc, Mark
+from restore.options.paths import nearest_beside
 from restore.options.schema import Options
 from restore.options.walk import value_at
 
 
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Options:
+def _print_note(note: str) -> None:
+    print(f"note: {note}", file=sys.stderr)
+
+
+def load(path: str | Path, overrides: Sequence[str] = (), tell: Callable[[str], object] = _print_note) -> Options:
     """The options in a YAML file, with `extends`, plugins and overrides applied.
 
     Args:
         path: the file given to `-opt`; BasicSR's files are translated.
         overrides: `train.total_iter=100` each.
+        tell: gets a line for each thing in a BasicSR file that is not honoured and does not change the training.
 
     Raises:
         UserError: all mistakes, one `file:line: path.to.key: what is wrong` a line.
     """
     document = read_extended(Path(path))
+    for override in overrides:
+        apply_override(document, override)
     if "model_type" in document.data:
         from restore.options.basicsr import translate
 
         document = translate(document)
-    for override in overrides:
-        apply_override(document, override)
+    for note in document.notes:
+        tell(note)
     return validate(document)
 
 
-def read_extended(path: Path, seen: tuple[Path, ...] = ()) -> Document:
-    """A YAML file laid over the one that its `extends` names. A part of another `type` replaces the base's wholly."""
+def read_extended(path: Path, above: tuple[Path, ...] = ()) -> Document:
+    """A YAML file laid over the one that its `extends` names. A part of another `type` replaces the base's wholly.
+
+    Args:
+        path: the file.
+        above: the files that led here by `extends`.
+
+    Raises:
+        UserError: as `document.read`; or `extends` names no file, or one that led here.
+    """
     document = doc.read(path)
-    base_name = document.data.pop("extends", None)
-    if base_name is None:
+    if "extends" not in document.data:
         return document
+    base_name = document.data.pop("extends")
     mark = document.mark(("extends",))
-    if not isinstance(base_name, str):
-        raise UserError(f"{mark}: extends: takes the name of one option file")
-    base_path = (path.parent / base_name).resolve()
-    if base_path in seen or base_path == path.resolve():
-        raise UserError(f"{mark}: extends: {base_name} leads back to this file")
+    if not isinstance(base_name, str) or not base_name:
+        raise UserError(f"{mark}: extends: takes the name of one option file, such as `extends: base.yml`")
+    base_path = path.parent / base_name
+    chain = (*above, path)
+    if base_path.resolve() in {file.resolve() for file in chain}:
+        circle = " -> ".join(str(file) for file in (*chain, base_path))
+        raise UserError(f"{mark}: extends: goes in a circle: {circle}; remove one of them")
     if not base_path.is_file():
-        raise UserError(f"{mark}: extends: no file {path.parent / base_name}")
-    base = read_extended(base_path, (*seen, path.resolve()))
+        hint = nearest_beside(base_path)
+        raise UserError(
+            f"{mark}: extends: no file {base_path}{hint or '; it is looked for from the folder of this one'}"
+        )
+    base = read_extended(base_path, chain)
     _overlay(base, document, ())
     return Document(document.file, base.data, base.marks | {("extends",): mark})
 
@@ -67,10 +89,10 @@ def _overlay(base: Document, top: Document, loc: Loc) -> None:
 
 
 def apply_override(document: Document, override: str) -> None:
-    """Applies one `path.to.key=value`; the value is read as YAML."""
+    """Applies one `path.to.key=value`, or `path:to:key=value` as BasicSR writes it; the value is read as YAML."""
     key, equals, text = override.partition("=")
     mark = Mark(f"--set {override}")
-    loc: Loc = tuple(key.strip().split("."))
+    loc: Loc = tuple(key.strip().replace(":", ".").split("."))
     if not equals or not all(loc):
         raise UserError(f"{mark}: write it as path.to.key=value, such as train.total_iter=100")
     document.set(loc, doc.parse_value(text, str(mark)), mark)

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from restore.options.paths import DataPath
+from restore.ranges import LARGEST, Count, Positive, Share
 from restore.registry import (
     ArchPart,
     Kind,
@@ -16,15 +17,13 @@ from restore.registry import (
 )
 
 Precision = Literal["fp32", "bf16", "fp16"]
-Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[int, Field(ge=1)]
+Folder = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
     """Base of the sections: unknown keys are errors, values never change."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TrainData(Part):
@@ -70,7 +69,7 @@ class Train(Section):
     total_epoch: Positive | None = None
     optim_g: OptimizerPart
     scheduler: SchedulerPart | None = None
-    warmup_iter: Annotated[int, Field(ge=-1)] = 0  # the rate grows linearly over the first iterations
+    warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = 0  # the rate grows linearly over the first iterations
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 keeps no average
     losses: dict[str, Annotated[Loss, Kind("losses")] | None]
     accumulate: Positive = 1  # batches per optimizer step
@@ -117,8 +116,8 @@ class Logger(Section):
 class Paths(Section):
     """Where things are."""
 
-    experiments_root: str = "experiments"
-    results_root: str = "results"
+    experiments_root: Folder = "experiments"
+    results_root: Folder = "results"
     pretrain_network_g: DataPath | None = None
     param_key_g: str | None = None  # for BasicSR's .pth: `params` or `params_ema`; None takes what is there, EMA first
     strict_load_g: bool = True

@@ -96,5 +96,14 @@ def _plain(annotation: Any) -> Any:
 def value_at(data: Any, loc: Loc) -> Any:
     """The value at `loc`, or an empty section."""
     for key in loc:
-        data = data[key] if isinstance(data, list) else data.get(key, {}) if isinstance(data, dict) else {}
+        if isinstance(data, list) and isinstance(key, int) and key < len(data):
+            data = data[key]
+        else:
+            data = data.get(key, {}) if isinstance(data, dict) else {}
     return data
+
+
+def section_at(data: Any, loc: Loc) -> dict[str, Any]:
+    """The section at `loc`, or an empty one where there is none."""
+    value = value_at(data, loc)
+    return value if isinstance(value, dict) else {}

@@ -1,22 +1,20 @@
 """Flips and rotations, the same for every picture of a sample."""
 
 from collections.abc import Callable
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from restore.data.sample import PICTURES, Sample
 from restore.keyed import Draws
+from restore.ranges import Share
 from restore.registry import TRANSFORMS
-
-Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 def on_pictures(sample: Sample, change: Callable[[NDArray[Any]], NDArray[Any]]) -> Sample:
     """The sample with every picture in it changed."""
-    changed = {name: change(value) if name in PICTURES else value for name, value in sample.items()}
+    changed = {name: change(cast(NDArray[Any], value)) if name in PICTURES else value for name, value in sample.items()}
     return cast(Sample, changed)
 
 
@@ -24,7 +22,7 @@ def on_pictures(sample: Sample, change: Callable[[NDArray[Any]], NDArray[Any]]) 
 class RandomFlip:
     """Mirrors left to right, and upside down, each with its probability."""
 
-    def __init__(self, horizontal: Probability = 0.5, vertical: Probability = 0.0) -> None:
+    def __init__(self, horizontal: Share = 0.5, vertical: Share = 0.0) -> None:
         self.horizontal = horizontal
         self.vertical = vertical
 
@@ -39,9 +37,21 @@ class RandomFlip:
 class RandomRotate90:
     """Turns by 90, 180 or 270 degrees, equally likely, with a probability; pictures must be square or uncropped."""
 
-    def __init__(self, probability: Probability = 0.75) -> None:
+    def __init__(self, probability: Share = 0.75) -> None:
         self.probability = probability
 
     def __call__(self, sample: Sample, draws: Draws) -> Sample:
         turn, quarter = draws.random() < self.probability, int(draws.integers(1, 4))
         return on_pictures(sample, lambda picture: np.rot90(picture, quarter)) if turn else sample
+
+
+@TRANSFORMS.register
+class RandomTranspose:
+    """Mirrors at the diagonal with a probability; after `RandomFlip` with both at 0.5, all 8 poses are as likely."""
+
+    def __init__(self, probability: Share = 0.5) -> None:
+        self.probability = probability
+
+    def __call__(self, sample: Sample, draws: Draws) -> Sample:
+        turn = draws.random() < self.probability
+        return on_pictures(sample, lambda picture: picture.swapaxes(0, 1)) if turn else sample

@@ -1,0 +1,11 @@
+"""Number types with a range, for the signatures of parts and the sections of option files."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+LARGEST = 10**12  # more than any run counts to; far beyond it the lengths of loaders overflow
+
+Positive = Annotated[int, Field(ge=1, le=LARGEST)]
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Share = Annotated[float, Field(ge=0, le=1)]
