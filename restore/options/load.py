@@ -13,6 +13,9 @@ from restore.options.schema import Options
 from restore.options.walk import value_at
 
 
+RECIPES = Path(__file__).parents[1] / "recipes"  # a wheel's copy of options/
+
+
 def _print_note(note: str) -> None:
     print(f"note: {note}", file=sys.stderr)
 
@@ -21,14 +24,14 @@ def load(path: str | Path, overrides: Sequence[str] = (), tell: Callable[[str], 
     """The options in a YAML file, with `extends`, plugins and overrides applied.
 
     Args:
-        path: the file given to `-opt`; BasicSR's files are translated.
+        path: the file given to `-opt`, or the name of a recipe that ships; BasicSR's files are translated.
         overrides: `train.total_iter=100` each.
         tell: gets a line for each thing in a BasicSR file that is not honoured and does not change the training.
 
     Raises:
         UserError: all mistakes, one `file:line: path.to.key: what is wrong` a line.
     """
-    document = read_extended(Path(path))
+    document = read_extended(_shipped(Path(path)))
     for override in overrides:
         apply_override(document, override)
     if "model_type" in document.data:
@@ -38,6 +41,13 @@ def load(path: str | Path, overrides: Sequence[str] = (), tell: Callable[[str], 
     for note in document.notes:
         tell(note)
     return validate(document)
+
+
+def _shipped(path: Path) -> Path:
+    """The recipe of an installed package that `options/x.yml` means where no checkout is around."""
+    parts = path.parts[1:] if path.parts[:1] == ("options",) else path.parts
+    recipe = RECIPES.joinpath(*parts)
+    return recipe if not path.exists() and not path.is_absolute() and recipe.is_file() else path
 
 
 def read_extended(path: Path, above: tuple[Path, ...] = ()) -> Document:
