@@ -43,11 +43,14 @@ def run(args: argparse.Namespace) -> None:
         if checkpoint is None and passed_over:
             raise UserError(f"{experiment.checkpoints}: no checkpoint verifies: {passed_over[0]}")
     resuming = args.auto_resume or checkpoint is not None
-    experiment.prepare(resuming, archive=args.archive or args.debug, source=Path(args.opt))
+    archive = args.archive or (args.debug and not resuming)
+    if not resuming and not archive:
+        experiment.refuse_if_taken()
     log = Log(experiment.log)
+    trainer = Trainer(options, experiment, log, args.debug)  # before the folder: a mistake in the data takes no name
+    experiment.prepare(resuming, archive, Path(args.opt))
     for reason in passed_over:
         log.warning(f"passed over: {reason}")
-    trainer = Trainer(options, experiment, log, args.debug)
     if checkpoint is not None:
         trainer.resume(checkpoint)
     trainer.fit()

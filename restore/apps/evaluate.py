@@ -153,8 +153,9 @@ def _markdown(table: Table, methods: Iterable[str]) -> str:
     if not rows:
         return "(no GT: pictures written, nothing scored)"
     names = list(rows[0][1])
-    lines = [" | ".join(["method".ljust(10), *(name.rjust(8) for name in names)]), "|".join(["---"] * (len(names) + 1))]
-    lines += [" | ".join([m.ljust(10), *(f"{means[name]:8.4f}" for name in names)]) for m, means in rows]
+    cells = [["method", *names], ["---"] * (len(names) + 1)]
+    cells += [[method, *(f"{means[name]:.4f}" for name in names)] for method, means in rows]
+    lines = [" | ".join([first.ljust(10), *(cell.rjust(8) for cell in rest)]) for first, *rest in cells]
     return "\n".join(f"| {line} |" for line in lines)
 
 

@@ -2,6 +2,9 @@
 
 import argparse
 import inspect
+import types
+import typing
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from restore.errors import UserError, nearest
@@ -42,12 +45,43 @@ def run(args: argparse.Namespace) -> None:
 
 
 def signature(entry: "Entry") -> str:
-    """A part's arguments with types and defaults, as its author wrote them."""
+    """A part's arguments with types, ranges and defaults."""
     shown = []
-    for parameter in inspect.signature(entry.build).parameters.values():
-        if parameter.name in entry.parameters:
-            shown.append(str(parameter).replace("typing.", ""))
+    for name, info in entry.schema.model_fields.items():
+        default = "" if info.is_required() else f" = {info.default!r}"
+        shown.append(f"{name}: {spelled(info.annotation, info.metadata)}{default}")
     return ", ".join(shown)
+
+
+def spelled(annotation: Any, metadata: Iterable[Any] = ()) -> str:
+    """An annotation in words that a YAML writer knows, such as `int (>= 1)`, `1|2|4` or `list of transforms`."""
+    from restore.registry import Kind
+
+    if hasattr(annotation, "__metadata__"):
+        return spelled(annotation.__origin__, annotation.__metadata__)
+    kinds = [marker.registry for marker in metadata if isinstance(marker, Kind)]
+    if kinds:
+        return kinds[0]
+    arguments = [spelled(argument) for argument in typing.get_args(annotation)]
+    origin = typing.get_origin(annotation)
+    if origin is typing.Literal:
+        return "|".join(map(str, typing.get_args(annotation)))
+    if origin in (list, tuple, Sequence):
+        return f"list of {arguments[0]}"
+    if origin in (types.UnionType, typing.Union):
+        return " or ".join(arguments)
+    name: str = getattr(annotation, "__name__", str(annotation)).replace("NoneType", "none")
+    bounds = ", ".join(_bounds(metadata))
+    return f"{name} ({bounds})" if bounds else name
+
+
+def _bounds(metadata: Iterable[Any]) -> list[str]:
+    from restore.ranges import LARGEST
+
+    markers = [inner for outer in metadata for inner in getattr(outer, "metadata", [outer])]
+    signs = {"ge": ">=", "gt": ">", "le": "<=", "lt": "<"}
+    found = [(sign, getattr(marker, key)) for marker in markers for key, sign in signs.items() if hasattr(marker, key)]
+    return [f"{sign} {bound:g}" for sign, bound in found if bound != LARGEST]
 
 
 def cost(entry: "Entry", size: int) -> str:

@@ -12,11 +12,11 @@ import numpy as np
 
 from restore import images
 from restore.apps.pool import in_order
-from restore.progress import watched
 from restore.data.drawn import draw_face
 from restore.data.encode import encode, square, sub_images
 from restore.data.lmdb_store import LmdbReader, LmdbWriter, Record
 from restore.errors import Fault, UserError
+from restore.progress import watched
 
 PARAMETERS = "prepare.json"
 SET_ASIDE = "set_aside.txt"

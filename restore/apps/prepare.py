@@ -233,7 +233,7 @@ def prepare_astronaut(args: argparse.Namespace) -> None:
     except ImportError as error:
         raise UserError("prepare astronaut: needs scikit-image; pip install scikit-image") from error
     path = _resolved(args.output) / "astronaut.png"
-    images.write(path, astronaut()[:256, 96:352])
+    images.write(path, astronaut()[:256, 96:352])  # type: ignore[no-untyped-call]
     print(f"{path}: written")
 
 

@@ -2,9 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Annotated
-
-from pydantic import Field
 
 from restore import images
 from restore.data.records import open_records
@@ -13,9 +10,9 @@ from restore.degradations.resize import Downsample, shrink
 from restore.errors import UserError
 from restore.keyed import Draws
 from restore.options.paths import DataPath
+from restore.ranges import Positive
 from restore.registry import DATASETS, TRANSFORMS, TransformPart
 
-Size = Annotated[int, Field(ge=1)]
 Window = tuple[int, int, int, int]  # y, x, height, width in LQ pixels
 
 
@@ -81,8 +78,8 @@ class PairedImageDataset(PictureDataset):
         self,
         dataroot_gt: DataPath,
         dataroot_lq: DataPath,
-        scale: Size = 1,
-        gt_size: Size | None = None,
+        scale: Positive = 1,
+        gt_size: Positive | None = None,
         filename_tmpl: str = "{}",
         meta_info: DataPath | None = None,
         transforms: list[TransformPart] = [],  # noqa: B006
@@ -131,8 +128,8 @@ class GTImageDataset(PictureDataset):
     def __init__(
         self,
         dataroot_gt: DataPath,
-        scale: Size = 1,
-        gt_size: Size | None = None,
+        scale: Positive = 1,
+        gt_size: Positive | None = None,
         downsample: Downsample = "bicubic",
         meta_info: DataPath | None = None,
         transforms: list[TransformPart] = [],  # noqa: B006

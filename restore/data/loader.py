@@ -1,7 +1,9 @@
 """Training batches, each a function of (seed, number of the batch) alone: whatever the workers, whenever resumed."""
 
+import re
 import signal
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,6 +15,7 @@ from restore import images, keyed
 from restore.data.sample import PICTURES, Sample
 from restore.errors import Fault, RestoreError
 
+_WORKER_DIED = re.compile(r"DataLoader worker \(pid.*(is killed by signal|exited unexpectedly)")
 MAX_REPLACEMENTS = 20  # unreadable records in a row before giving up on one sample
 
 
@@ -31,12 +34,12 @@ class SampleSource(Protocol):
 class Batch:
     """Samples of one step.
 
-    `tensors` holds `lq`, `gt`, ... of shape (N, C, H, W), `uint8` or float in [0, 1]. `set_aside` maps the names of
-    records that could not be read to the reason; other samples stand in for them.
+    `tensors` holds `lq`, `gt`, ... of shape (N, C, H, W), `uint8` or float in [0, 1]. `set_aside` tells of each record
+    that could not be read, by name, what is wrong with it; other samples stand in for them.
     """
 
     tensors: dict[str, Tensor]
-    set_aside: dict[str, str] = field(default_factory=dict)
+    set_aside: list[str] = field(default_factory=list)
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU need not wait."""
@@ -86,8 +89,8 @@ class KeyedSamples:
     def __init__(self, source: SampleSource, seed: int) -> None:
         self.source, self.seed = source, seed
 
-    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor], dict[str, str]] | RestoreError:
-        set_aside: dict[str, str] = {}
+    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor], list[str]] | RestoreError:
+        set_aside: list[str] = []
         records = len(self.source)
         index = place.index % records
         for attempt in range(MAX_REPLACEMENTS):
@@ -96,22 +99,25 @@ class KeyedSamples:
                 sample = self.source.load(index, draws)
                 return {name: images.to_chw(sample[name]) for name in PICTURES if name in sample}, set_aside  # type: ignore[literal-required]
             except images.UnreadableImage as error:
-                set_aside[self.source.keys[index]] = str(error)
+                set_aside.append(str(error))
                 index = int(keyed.draws(self.seed, "instead", place.epoch, place.position, attempt).integers(records))
             except RestoreError as error:  # returned, since a worker would wrap it in a traceback
                 return error
-        return Fault(f"{MAX_REPLACEMENTS} records in a row are unreadable; the last: {list(set_aside.values())[-1]}")
+            except Exception as error:
+                error.add_note(f"while record `{self.source.keys[index]}` was loaded")
+                raise
+        return Fault(f"{MAX_REPLACEMENTS} records in a row are unreadable; the last: {set_aside[-1]}")
 
 
-def collate(items: list[tuple[dict[str, Tensor], dict[str, str]] | RestoreError]) -> Batch | RestoreError:
+def collate(items: list[tuple[dict[str, Tensor], list[str]] | RestoreError]) -> Batch | RestoreError:
     """Stacks samples; the first error among them stands for the batch."""
     samples = []
-    set_aside: dict[str, str] = {}
+    set_aside: list[str] = []
     for item in items:
         if isinstance(item, RestoreError):
             return item
         samples.append(item[0])
-        set_aside |= item[1]
+        set_aside += item[1]
     try:
         return Batch({name: _stack([sample[name] for sample in samples]) for name in samples[0]}, set_aside)
     except RuntimeError:
@@ -119,10 +125,11 @@ def collate(items: list[tuple[dict[str, Tensor], dict[str, str]] | RestoreError]
         return Fault(f"pictures of different sizes {sizes[:4]} cannot form a batch; set gt_size to crop them")
 
 
+@contextmanager
 def train_batches(
     source: SampleSource, *, seed: int, batch_size: int, enlarge: int, workers: int, start: int, stop: int, pin: bool
-) -> Iterator[Batch]:
-    """The batches number `start` to `stop` of a run.
+) -> Iterator[Iterator[Batch]]:
+    """Gives the batches number `start` to `stop` of a run, as long as the context is entered.
 
     Args:
         enlarge: passes through the data set that make one epoch.
@@ -130,7 +137,7 @@ def train_batches(
         pin: put batches in page-locked memory, for a GPU.
 
     Raises:
-        RestoreError: what a data set raised, or that a worker died.
+        RestoreError: what a data set raised; or that a worker died, which interrupts whatever the context is at.
     """
     loader: DataLoader[Any] = DataLoader(
         KeyedSamples(source, seed),  # type: ignore[arg-type]
@@ -140,25 +147,45 @@ def train_batches(
         pin_memory=pin,
         worker_init_fn=_prepare_worker if workers else None,
     )
+    if workers:
+        _close_opencv_threads()
     batches = iter(loader)
-    while True:
-        try:
-            batch = next(batches)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            if ("DataLoader worker" in str(error) and "exited unexpectedly" in str(error)) or "is killed" in str(error):
-                raise Fault(f"a data worker died ({error}); memory may be short: lower num_workers") from error
-            raise
-        if isinstance(batch, RestoreError):
-            raise batch
-        yield batch
+    try:
+        yield map(_whole, batches)
+    except RuntimeError as error:
+        if _WORKER_DIED.match(str(error)):
+            raise Fault(f"a data worker died ({error}); memory may be short: lower num_workers") from error
+        raise
+    finally:
+        _end_workers(batches)
+
+
+def _whole(batch: Batch | RestoreError) -> Batch:
+    if isinstance(batch, RestoreError):
+        raise batch
+    return batch
+
+
+def _end_workers(batches: Any) -> None:
+    """Ends them now: they ignore SIGTERM, by which Python would try to end them as it exits, and then wait for ever."""
+    if hasattr(batches, "_shutdown_workers"):
+        batches._shutdown_workers()
+        for worker in batches._workers:
+            worker.kill()  # one that is stuck in a data set
+            worker.join()
 
 
 def _stack(tensors: list[Tensor]) -> Tensor:
     if len({tensor.dtype for tensor in tensors}) > 1:  # 8-bit beside 16-bit pictures
         tensors = [images.to_float(tensor) for tensor in tensors]
     return torch.stack(tensors)
+
+
+def _close_opencv_threads() -> None:
+    """Before workers are forked: one that inherits OpenCV's threads waits for ever when it closes them."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def _prepare_worker(worker: int) -> None:

@@ -1,5 +1,6 @@
 """Where pictures come from: a folder of files or an LMDB, behind the same three members."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
@@ -25,8 +26,15 @@ class FolderRecords:
     """The pictures below a folder, at any depth."""
 
     def __init__(self, root: Path) -> None:
-        self.paths = {path.relative_to(root).with_suffix("").as_posix(): path for path in images.find(root)}
-        self.keys = list(self.paths)
+        self.paths: dict[str, Path] = {}
+        for path in images.find(root):
+            key = path.relative_to(root).with_suffix("").as_posix()
+            if key in self.paths:
+                raise UserError(
+                    f"{path}: {self.paths[key].name} has the same name but for its suffix; keep one of them"
+                )
+            self.paths[key] = path
+        self.keys: Sequence[str] = list(self.paths)
         if not self.keys:
             raise UserError(f"{root}: no pictures in this folder (looked for {', '.join(sorted(images.SUFFIXES))})")
 
@@ -61,15 +69,24 @@ def open_records(dataroot: str, meta_info: str | None = None) -> Records:
         raise UserError(f"{root}: no such folder or .lmdb")
     if meta_info is not None:
         records.keys = _listed(resolve(meta_info), records)
+    if not records.keys:
+        raise UserError(f"{meta_info or root}: no pictures in it")
     return records
+
+
+_SHAPE = re.compile(r" \(\d+,\s*\d+,\s*\d+\)(\s+\d+)?\s*$")  # what BasicSR writes behind a name
 
 
 def _listed(path: Path, records: Records) -> list[str]:
     known = set(records.keys)
     keys = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot read this list of pictures: {error}") from error
+    for number, line in enumerate(lines, 1):
         if line.strip():
-            name = line.split(" (")[0].strip()
+            name = _SHAPE.sub("", line).strip()
             key = name if name in known else name.rsplit(".", 1)[0]
             if key not in known:
                 raise UserError(f"{path}:{number}: `{name}` is not among the pictures of the data set")

@@ -13,7 +13,6 @@ import torch
 
 from restore import __version__
 from restore.errors import UserError
-from restore.images import write_atomic
 from restore.weights import pointed
 
 MANIFEST = "manifest.json"
@@ -29,8 +28,17 @@ class Checkpoint:
     iteration: int
 
     def state(self) -> dict[str, Any]:
-        """Optimizers, schedules and counters; read without running any code in the file."""
-        state: dict[str, Any] = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+        """Optimizers, schedules and counters; read without running any code in the file.
+
+        Raises:
+            UserError: the file holds anything but tensors, numbers, text and containers of them.
+        """
+        try:
+            state: Any = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises a dozen kinds, from KeyError to UnpicklingError
+            raise UserError(f"{self.path / STATE}: cannot be read safely ({type(error).__name__})") from error
+        if not isinstance(state, dict):
+            raise UserError(f"{self.path / STATE}: holds no state of a run")
         return state
 
     def weights(self, network: str) -> Path:
@@ -48,11 +56,13 @@ class Checkpoints:
     def save(self, iteration: int, files: dict[str, bytes], best: bool) -> Path:
         """Writes a checkpoint beside, syncs it, then renames it: a reader sees a whole one or none.
 
+        One of the same iteration, saved before it was validated, is in reach until the new one stands in its place.
+
         Raises:
             OSError: the disk refuses; earlier checkpoints are untouched.
         """
         target = self.folder / str(iteration)
-        beside = self.folder / f".writing-{iteration}"
+        beside, replaced = self.folder / f".writing-{iteration}", self.folder / f".replaced-{iteration}"
         shutil.rmtree(beside, ignore_errors=True)
         try:
             beside.mkdir(parents=True)
@@ -60,12 +70,13 @@ class Checkpoints:
                 _write_synced(beside / name, data)
             _sync_folder(beside)
             if target.exists():
-                self._remove(target)
+                os.replace(target, replaced)
             os.replace(beside, target)
             _sync_folder(self.folder)
         except OSError:
             shutil.rmtree(beside, ignore_errors=True)
             raise
+        shutil.rmtree(replaced, ignore_errors=True)
         self._point("latest", target)
         if best:
             self._point("best", target)
@@ -75,24 +86,43 @@ class Checkpoints:
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that verifies, and why newer ones were passed over."""
         passed_over: list[str] = []
-        for path in sorted(self._all(), key=lambda p: int(p.name), reverse=True):
+        for path in sorted([*self._all(), *self.folder.glob(".replaced-*")], key=_number, reverse=True):
             try:
                 return open_checkpoint(path), passed_over
             except UserError as error:
                 passed_over.append(str(error))
         return None, passed_over
 
-    def sweep(self) -> None:
-        """Removes what a kill left half-written or half-removed."""
+    def go_on_from(self, iteration: int) -> None:
+        """Clears up before a run goes on from `iteration`, 0 being the start.
+
+        What a kill left half-written or half-removed goes. Later checkpoints, damaged or of a part that is not
+        continued, are renamed `superseded-<iter>`: they are not resumed from, nor do they count among the kept ones.
+        """
+        for path in self.folder.glob(".replaced-*"):
+            target = self.folder / str(_number(path))
+            if target.exists():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                os.replace(path, target)
         for path in [*self.folder.glob(".writing-*"), *self.folder.glob(".removing-*")]:
             shutil.rmtree(path, ignore_errors=True)
+        for path in self._all():
+            if _number(path) > iteration:
+                superseded = path.with_name(f"superseded-{path.name}")
+                shutil.rmtree(superseded, ignore_errors=True)
+                os.replace(path, superseded)
+        for name in ("best", "latest"):
+            target_of = pointed(self.folder / name)
+            if target_of is not None and not target_of.is_dir():
+                (self.folder / name).unlink()
 
     def _all(self) -> list[Path]:
         return [path for path in self.folder.iterdir() if path.name.isdigit()] if self.folder.is_dir() else []
 
     def _prune(self) -> None:
         best = pointed(self.folder / "best")
-        paths = sorted(self._all(), key=lambda p: int(p.name))
+        paths = sorted(self._all(), key=_number)
         for path in paths[: -self.keep] if self.keep else []:
             if path != best:
                 self._remove(path)
@@ -103,7 +133,9 @@ class Checkpoints:
         shutil.rmtree(gone, ignore_errors=True)
 
     def _point(self, name: str, target: Path) -> None:
-        write_atomic(self.folder / name, f"{target.name}\n".encode())
+        beside = self.folder / f".{name}"
+        _write_synced(beside, f"{target.name}\n".encode())
+        os.replace(beside, self.folder / name)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
@@ -123,6 +155,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
         if actual != expected:
             raise UserError(f"{file}: differs from its hash in {MANIFEST}; this checkpoint is damaged")
     return Checkpoint(path, int(manifest["iter"]))
+
+
+def _number(path: Path) -> int:
+    """The iteration in a checkpoint's name, `120` or `.replaced-120`."""
+    return int(path.name.rpartition("-")[2])
 
 
 def state_bytes(state: dict[str, Any]) -> bytes:
@@ -146,7 +183,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict) or not isinstance(manifest.get("iter"), int) or STATE not in files:
         raise UserError(f"{path / MANIFEST}: lists no checkpoint")
-    if any(Path(name).name != name for name in files):
+    if any(Path(name).name != name or name == ".." for name in files):
         raise UserError(f"{path / MANIFEST}: names files outside its folder")
     checked: dict[str, Any] = manifest
     return checked

@@ -31,7 +31,8 @@ def prepare_backend(device: torch.device, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
-    torch.use_deterministic_algorithms(deterministic)
+    if torch.are_deterministic_algorithms_enabled() != deterministic:  # the call imports the compiler: a second
+        torch.use_deterministic_algorithms(deterministic)
     if device.type == "cpu":
         _keep_freed_memory()
 

@@ -24,6 +24,14 @@ class Experiment:
         self.pictures = self.path / "visualization"
         self.log = self.path / "train.log"
 
+    def refuse_if_taken(self) -> None:
+        """Raises `UserError` where an earlier run has this name."""
+        if self.path.exists():
+            raise UserError(
+                f"experiment `{self.path}` exists: --auto_resume goes on with it, --archive puts it aside, "
+                "another `name` starts beside it"
+            )
+
     def prepare(self, resuming: bool, archive: bool, source: Path) -> None:
         """Makes the folder and copies the option file into it.
 
@@ -38,11 +46,8 @@ class Experiment:
         try:
             if self.path.exists() and archive:
                 self._put_aside()
-            if self.path.exists() and not resuming:
-                raise UserError(
-                    f"experiment `{self.path}` exists: --auto_resume goes on with it, --archive puts it aside, "
-                    "another `name` starts beside it"
-                )
+            if not resuming:
+                self.refuse_if_taken()
             self.path.mkdir(parents=True, exist_ok=True)
             if source.is_file():
                 shutil.copyfile(source, self.path / "options_as_given.yml")

@@ -7,6 +7,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from restore.errors import UserError
+from restore.ranges import Positive
 from restore.registry import SCHEDULERS, Part
 
 
@@ -14,7 +15,9 @@ from restore.registry import SCHEDULERS, Part
 class MultiStepLR(torch.optim.lr_scheduler.MultiStepLR):
     """Multiplies the rate by `gamma` at each of the `milestones`, in iterations."""
 
-    def __init__(self, optimizer: Optimizer, milestones: list[int], gamma: float = 0.1, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer: Optimizer, milestones: list[Positive], gamma: float = 0.1, last_epoch: int = -1
+    ) -> None:
         super().__init__(optimizer, milestones, gamma, last_epoch)
 
 
@@ -31,7 +34,7 @@ class CosineAnnealingRestartLR(LRScheduler):
     def __init__(
         self,
         optimizer: Optimizer,
-        periods: list[int],
+        periods: list[Positive],
         restart_weights: list[float] | None = None,
         eta_min: float = 0.0,
         last_epoch: int = -1,
@@ -59,7 +62,11 @@ class CosineAnnealingRestartLR(LRScheduler):
 
 
 class Schedule:
-    """An optimizer's rate over the iterations: a scheduler, or a constant, times a linear warm-up."""
+    """An optimizer's rate over the iterations: a scheduler's, or a constant, after a linear warm-up to the full rate.
+
+    The first `warmup_iter` iterations rise to the rate that the optimizer was built with, as in BasicSR, while the
+    scheduler already counts.
+    """
 
     def __init__(self, section: Part | None, warmup_iter: int, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
@@ -68,6 +75,7 @@ class Schedule:
             self.scheduler: LRScheduler | None = SCHEDULERS.build(section, optimizer=optimizer) if section else None
         except ValueError as error:
             raise UserError(f"train.scheduler: {error}") from error
+        self.full = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
         self.plain = self.rates()  # the scheduler's own rates: many of torch's go on from what they find in the group
         self._warm(0)
 
@@ -96,9 +104,9 @@ class Schedule:
         self._warm(iteration)
 
     def _warm(self, iteration: int) -> None:
-        if iteration < self.warmup_iter:
-            self._set([rate * (iteration + 1) / self.warmup_iter for rate in self.plain])
-        elif iteration == self.warmup_iter:
+        if iteration + 1 < self.warmup_iter:
+            self._set([rate * (iteration + 1) / self.warmup_iter for rate in self.full])
+        else:
             self._set(self.plain)
 
     def _set(self, rates: list[float]) -> None:

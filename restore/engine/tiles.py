@@ -5,6 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from restore.errors import UserError
+
 
 def predict_tiled(predict: Callable[[Tensor], Tensor], lq: Tensor, scale: int, tile: int, overlap: int) -> Tensor:
     """What `predict` makes of `lq`, tile by tile.
@@ -17,12 +19,15 @@ def predict_tiled(predict: Callable[[Tensor], Tensor], lq: Tensor, scale: int, t
         lq: (N, C, H, W).
         tile: side of a tile in LQ pixels; larger pictures are cut, smaller ones are not.
         overlap: in LQ pixels, less than `tile`.
+
+    Raises:
+        UserError: it is not less.
     """
     height, width = lq.shape[-2:]
     if max(height, width) <= tile:
         return predict(lq)
     if overlap >= tile:
-        raise ValueError(f"tile_overlap {overlap} must be less than tile {tile}")
+        raise UserError(f"val.tile_overlap: {overlap} must be less than val.tile, {tile}")
     total: Tensor | None = None
     weight = lq.new_zeros(height * scale, width * scale)
     for y in _starts(height, tile, overlap):

@@ -13,7 +13,7 @@ _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Update:
-    """Takes optimizer steps. A step whose gradients are not all finite leaves the weights alone and is counted.
+    """Takes optimizer steps. A step whose loss or gradients are not all finite leaves the weights alone and is counted.
 
     On CUDA the decision stays on the device: a fused optimizer is handed the flag, and nobody waits for it. The counts
     are tensors on the device for the same reason; `Trainer` reads them when it logs.
@@ -32,8 +32,9 @@ class Update:
         return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
 
     def backward(self, total: Tensor) -> None:
-        """Adds the gradients of a scalar."""
-        self.scaler.scale(total).backward()  # type: ignore[no-untyped-call]
+        """Adds the gradients of a scalar; they are no numbers either where it is none."""
+        one = total.detach() * 0 + 1  # but NaN for a NaN and for infinity, whose gradient may well be finite
+        self.scaler.scale(total).backward(one)  # type: ignore[no-untyped-call]
 
     def apply(self, phase: Phase) -> Tensor:
         """Steps the phase's optimizer and clears its gradients. Returns the norm of the gradients before clipping."""

@@ -93,7 +93,8 @@ def score(
 ) -> Iterator[Scored]:
     """Yields every picture of a data set with its predictions and scores, and adds them to `table`.
 
-    A picture that cannot be read is set aside in the table by name. Without GT there are predictions and no scores.
+    A picture that cannot be read or scored is set aside in the table by name. Without GT there are predictions and no
+    scores.
     """
     for index in range(min(len(dataset), limit or len(dataset))):
         key = dataset.keys[index]
@@ -106,11 +107,16 @@ def score(
         gt = images.to_unit(sample["gt"]) if "gt" in sample else None
         with torch.inference_mode():
             preds = {name: method(lq) for name, method in methods.items()}
+        try:
             scores = {name: _scores(metrics, pred, gt) for name, pred in preds.items()} if gt is not None else {}
+        except ValueError as error:  # such as a picture smaller than SSIM's window
+            table.set_aside[key] = f"{sample['path']}: {error}"
+            continue
         scored = Scored(key, lq, gt, preds, scores)
         table.add(scored)
         yield scored
 
 
+@torch.inference_mode()
 def _scores(metrics: Mapping[str, Metric], pred: Tensor, gt: Tensor) -> dict[str, float]:
     return {name: float(metric(pred, gt, None)[0]) for name, metric in metrics.items()}

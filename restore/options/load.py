@@ -12,7 +12,6 @@ from restore.options.paths import nearest_beside
 from restore.options.schema import Options
 from restore.options.walk import value_at
 
-
 RECIPES = Path(__file__).parents[1] / "recipes"  # a wheel's copy of options/
 
 

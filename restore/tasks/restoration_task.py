@@ -30,7 +30,7 @@ class Restoration:
     def prepare(self, batch: dict[str, Tensor]) -> Step:
         if "gt" not in batch:
             raise UserError("training needs GT pictures: use GTImageDataset or PairedImageDataset")
-        return Step(lq=batch["lq"], gt=batch["gt"], pred=batch["lq"])
+        return Step(lq=batch["lq"], gt=batch["gt"])
 
     def generator_losses(self, step: Step) -> Losses:
         with self.autocast():

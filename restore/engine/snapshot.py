@@ -1,0 +1,81 @@
+"""What a checkpoint holds of a run, and how a run goes on from one."""
+
+import json
+from typing import TYPE_CHECKING
+
+from safetensors.torch import save
+from torch import nn
+
+from restore import __version__
+from restore.engine.checkpoint import Checkpoint, state_bytes
+from restore.engine.experiment import dump
+from restore.errors import UserError
+from restore.weights import load_weights
+
+if TYPE_CHECKING:
+    from restore.engine.trainer import Trainer
+
+
+def take(trainer: "Trainer") -> dict[str, bytes]:
+    """The files of a checkpoint: every network, its average, the state of everything else, and the options."""
+    files = {}
+    for name, network in trainer.task.networks.items():
+        files[f"{name}.safetensors"] = _weights(trainer, name, name, network)
+        if name in trainer.averages:
+            files[f"{name}_ema.safetensors"] = _weights(trainer, f"{name}_ema", name, trainer.averages[name].module)
+    state = {
+        "iter": trainer.iter,
+        "validated": trainer.validated,
+        "best": trainer.validator.best,
+        "set_aside": trainer.set_aside,
+        "update": trainer.update.state_dict(),
+        "parts": _parts(trainer),
+        "optimizers": {phase.name: phase.optimizer.state_dict() for phase in trainer.task.phases},
+        "schedules": {name: schedule.state_dict() for name, schedule in trainer.schedules.items()},
+    }
+    return files | {"state.pt": state_bytes(state), "options.yml": dump(trainer.options).encode()}
+
+
+def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
+    """Sets a freshly built trainer to where the checkpoint was taken.
+
+    Raises:
+        UserError: it belongs to another network, optimizer or scheduler.
+    """
+    state = checkpoint.state()
+    for name, own in _parts(trainer).items():
+        if state["parts"].get(name) != own:
+            raise UserError(
+                f"{checkpoint.path}: {name} was {state['parts'].get(name)}, the options say {own}; go on as it "
+                "was, or start another run from its weights with path.pretrain_network_g"
+            )
+    for name, network in trainer.task.networks.items():
+        load_weights(network, checkpoint.weights(name))
+        if name in trainer.averages:
+            load_weights(trainer.averages[name].module, checkpoint.weights(f"{name}_ema"))
+            trainer.averages[name].n_averaged.fill_(state["iter"])
+    trainer.iter, trainer.validated, trainer.set_aside = state["iter"], state["validated"], state["set_aside"]
+    trainer.validator.best = state["best"]
+    trainer.update.load_state_dict(state["update"])
+    for phase in trainer.task.phases:
+        phase.optimizer.load_state_dict(state["optimizers"][phase.name])
+        trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.iter)
+
+
+def _parts(trainer: "Trainer") -> dict[str, str]:
+    """The types whose state a checkpoint holds."""
+    parts = {f"optimizer {phase.name}": type(phase.optimizer).__name__ for phase in trainer.task.phases}
+    return parts | {f"scheduler {name}": type(s.scheduler).__name__ for name, s in trainer.schedules.items()}
+
+
+def _weights(trainer: "Trainer", saved_as: str, section: str, network: nn.Module) -> bytes:
+    part = getattr(trainer.options, section)
+    metadata = {
+        "arch": json.dumps({"type": part.type, **part.args}),
+        "scale": str(trainer.options.scale),
+        "network": saved_as,
+        "experiment": trainer.options.name,
+        "iter": str(trainer.iter),
+        "restore": __version__,
+    }
+    return save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, metadata)

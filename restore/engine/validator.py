@@ -1,0 +1,114 @@
+"""Validation: the model scored on every validation set, and the best figure so far."""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from restore import images
+from restore.data.loader import SampleSource
+from restore.engine.experiment import Experiment
+from restore.engine.logging import Board, Log
+from restore.engine.preemption import StopRequests
+from restore.engine.validation import Scored, Table, build_metrics, on_device, score
+from restore.errors import UserError
+from restore.options.schema import Options
+from restore.registry import DATASETS
+
+DEBUG_PICTURES = 2  # of each validation set, in a debug run
+
+
+class Validator:
+    """Scores a model on the validation sets of an experiment, tells the scores, and keeps the best figure."""
+
+    def __init__(self, options: Options, experiment: Experiment, device: torch.device, log: Log, debug: bool) -> None:
+        self.options, self.val = options, options.val
+        self.experiment, self.device, self.log = experiment, device, log
+        self.limit = DEBUG_PICTURES if debug else None
+        self.sections = options.datasets.evaluation("val")
+        self.sets: dict[str, SampleSource] = {name: DATASETS.build(part) for name, part in self.sections.items()}
+        self.metrics = build_metrics(self.val.metrics)
+        self.best: dict[str, float] | None = None  # its `value` and `iter`
+
+    def due(self, iteration: int) -> bool:
+        """Whether the options ask for a validation after this iteration."""
+        return iteration > 0 and iteration % self.val.val_freq == 0
+
+    def run(self, predict: Callable[[Tensor], Tensor], iteration: int, board: Board, stop: StopRequests) -> bool | None:
+        """Scores `predict` on every set. Returns whether it is the best so far.
+
+        None when there is nothing to score, or when asked to stop before all was scored.
+        """
+        if not self.sets or not (self.metrics or self.val.save_img):
+            return None
+        tables, shown = {}, {}
+        for name, dataset in self.sets.items():
+            tables[name], shown[name] = self._score_set(name, dataset, predict, iteration, stop)
+            if stop.received:
+                return None
+        for name, table in tables.items():
+            self._tell(name, table, shown[name], iteration, board)
+        return self._is_best({name: table.means("model") for name, table in tables.items()}, iteration)
+
+    def _score_set(
+        self,
+        name: str,
+        dataset: SampleSource,
+        predict: Callable[[Tensor], Tensor],
+        iteration: int,
+        stop: StopRequests,
+    ) -> tuple[Table, dict[str, Tensor]]:
+        """The scores on a validation set, and pictures to show of it."""
+        table, pictures = Table(), dict[str, Tensor]()
+        methods = {"model": on_device(predict, self.device, self.options.scale, self.val.tile, self.val.tile_overlap)}
+        scores = score(dataset, methods, self.metrics, self.options.manual_seed, table, self.limit)
+        for number, scored in enumerate(scores):
+            if number < self.val.num_pictures:
+                pictures[scored.key] = side_by_side(scored)
+            if self.val.save_img:
+                self._save_picture(name, scored, iteration)
+            if stop.received:
+                break
+        return table, pictures
+
+    def _save_picture(self, name: str, scored: Scored, iteration: int) -> None:
+        path = self.experiment.pictures / self._label(name) / f"{scored.key}_{iteration}.png"
+        try:
+            images.write(path, images.to_uint8(scored.preds["model"][0]))
+        except UserError as error:  # a full disk is no reason to stop
+            self.log.warning(str(error))
+
+    def _tell(self, name: str, table: Table, pictures: dict[str, Tensor], iteration: int, board: Board) -> None:
+        label, means = self._label(name), table.means("model")
+        for text in table.set_aside.values():
+            self.log.warning(f"not scored: {text}")
+        shown = "  ".join(f"{metric}: {value:.4f}" for metric, value in means.items())
+        self.log.info(f"validation {label} ({len(table.keys)} pictures) at {iteration}: {shown}")
+        board.scalars({f"metrics/{label}/{metric}": value for metric, value in means.items()}, iteration)
+        for key, picture in pictures.items():
+            board.picture(f"{label}/{key}", picture, iteration)
+
+    def _label(self, name: str) -> str:
+        return self.sections[name].name or name
+
+    def _is_best(self, means: dict[str, dict[str, float]], iteration: int) -> bool:
+        if not self.metrics:
+            return False
+        chosen = self.val.best
+        dataset, metric = (chosen.dataset, chosen.metric) if chosen else (next(iter(means)), next(iter(self.metrics)))
+        higher = chosen.better == "higher" if chosen and chosen.better else self.metrics[metric].higher_is_better
+        value = means[dataset].get(metric, math.nan)
+        sign = 1 if higher else -1
+        if math.isnan(value) or (self.best is not None and sign * value <= sign * self.best["value"]):
+            return False
+        self.best = {"value": value, "iter": iteration}
+        self.log.info(f"best so far: {dataset} {metric} {value:.4f}")
+        return True
+
+
+def side_by_side(scored: Scored) -> Tensor:
+    """LQ (enlarged), prediction and GT in one (3, H, W) picture."""
+    pred = scored.preds["model"]
+    lq = nn.functional.interpolate(scored.lq, size=pred.shape[-2:], mode="nearest")
+    return torch.cat([lq, pred, *([scored.gt] if scored.gt is not None else [])], dim=-1)[0]

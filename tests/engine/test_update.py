@@ -1,0 +1,164 @@
+"""Steps that are skipped, accumulated, clipped and averaged."""
+
+import copy
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from restore.engine.trainer import Trainer
+from restore.engine.update import Update
+from restore.errors import Fault
+from restore.losses.loss import Loss
+from restore.losses.pixel_loss import L1Loss
+from restore.tasks.task import Phase
+from tests.lab import last
+
+NAN, INF = float("nan"), float("inf")
+
+
+def spoil(monkeypatch, iterations, change):
+    """L1 losses become `change(loss)` at some iterations."""
+    count = iter(range(1, 10**6))
+
+    def forward(self, step):
+        loss = torch.nn.functional.l1_loss(step.pred, step.gt)
+        return change(loss) if next(count) in iterations else loss
+
+    monkeypatch.setattr(L1Loss, "forward", forward)
+
+
+def weights_after_each_step(monkeypatch):
+    seen = []
+    step = Trainer.step
+
+    def stepping(self, phase, steps):
+        step(self, phase, steps)
+        network = self.task.networks["network_g"]
+        seen.append({name: value.clone() for name, value in network.state_dict().items()})
+
+    monkeypatch.setattr(Trainer, "step", stepping)
+    return seen
+
+
+def equal(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize(
+    "change",
+    [lambda loss: loss * NAN, lambda loss: loss + INF, lambda loss: loss.detach() * NAN + 0 * loss],
+    ids=["nan", "infinite with a finite gradient", "nan that is detached"],
+)
+def test_a_step_without_a_finite_loss_is_skipped_and_counted(lab, monkeypatch, capsys, precision, change):
+    spoil(monkeypatch, {6, 7}, change)
+    seen = weights_after_each_step(monkeypatch)
+    run = lab.train(f"train.precision={precision}")
+    state = last(run).state()["update"]
+    assert equal(seen[4], seen[5])
+    assert equal(seen[4], seen[6])
+    assert not equal(seen[6], seen[7])
+    assert state["skipped"] == 2
+    assert state["in_row"] == 0
+    assert "skipped: 2" in capsys.readouterr().out
+    assert all(value.isfinite().all() for value in load_file(last(run).weights("network_g_ema")).values())
+
+
+def test_skipped_steps_are_on_the_board(lab, monkeypatch):
+    from tests.engine.test_board import read
+
+    spoil(monkeypatch, {2}, lambda loss: loss * NAN)
+    events = read(lab.train("logger.use_tb_logger=true"))
+    assert [event.value for event in events.Scalars("train/skipped_steps")] == [1, 1, 1]
+
+
+def test_too_many_in_a_row_stop_the_run(lab, monkeypatch):
+    spoil(monkeypatch, range(5, 100), lambda loss: loss * NAN)
+    with pytest.raises(Fault, match="iteration 8: the last 4 steps had a loss or gradient that is no finite number"):
+        lab.train("train.max_nonfinite=4")
+    assert last(lab.experiment()).iteration == 6
+
+
+def test_fewer_in_a_row_do_not(lab, monkeypatch):
+    spoil(monkeypatch, {2, 3, 5, 6, 7, 9, 10}, lambda loss: loss * NAN)
+    assert last(lab.train("train.max_nonfinite=4")).state()["update"]["skipped"] == 7
+
+
+def test_the_end_tells_of_skipped_steps(lab, monkeypatch, capsys):
+    spoil(monkeypatch, {11}, lambda loss: loss * NAN)
+    lab.train("logger.print_freq=100")
+    assert "1 steps were skipped" in capsys.readouterr().out
+
+
+def phase_of(network, batches, optimizer=None):
+    loss = lambda step: {"l": ((network(step.lq) - step.gt) ** 2).mean()}  # noqa: E731
+    return Phase("g", [network], optimizer or torch.optim.SGD(network.parameters(), lr=0.1), loss)
+
+
+@pytest.mark.parametrize("accumulate", [2, 4, 8])
+def test_accumulated_parts_equal_the_whole_batch(lab, accumulate):
+    trainers = []
+    for parts in (1, accumulate):
+        options = lab.options(f"train.accumulate={parts}", "datasets.train.batch_size=8")
+        from restore.engine.experiment import Experiment
+        from restore.engine.logging import Log
+
+        trainer = Trainer(options, Experiment(options), Log())
+        trainer.task.networks["network_g"].double()
+        trainers.append(trainer)
+    with trainers[0]._batches() as batches:
+        batch = next(batches)
+    batch.tensors = {name: tensor.double() / 255 for name, tensor in batch.tensors.items()}
+    for trainer in trainers:
+        phase = trainer.task.phases[0]
+        trainer.step(phase, trainer._prepare(batch))
+    one, other = (trainer.task.networks["network_g"].state_dict() for trainer in trainers)
+    for name in one:
+        assert torch.allclose(one[name], other[name], rtol=0, atol=1e-12), name
+    assert trainers[0].meter.read()["l_pixel"] == pytest.approx(trainers[1].meter.read()["l_pixel"], abs=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1e3])
+def test_clipping_equals_torchs(scale):
+    torch.manual_seed(0)
+    ours = torch.nn.Linear(4, 4)
+    theirs = copy.deepcopy(ours)
+    x = torch.randn(8, 4)
+    update = Update("fp32", grad_clip=0.5, device=torch.device("cpu"))
+    phase = phase_of(ours, x)
+    update.backward(ours(x).square().mean() * scale)
+    norm = update.apply(phase)
+    (theirs(x).square().mean() * scale).backward()
+    expected = torch.nn.utils.clip_grad_norm_(theirs.parameters(), 0.5)
+    torch.optim.SGD(theirs.parameters(), lr=0.1).step()
+    assert torch.equal(norm, expected)
+    assert torch.equal(ours.weight, theirs.weight)
+
+
+def test_average_equals_the_formula(lab, monkeypatch):
+    seen = weights_after_each_step(monkeypatch)
+    run = lab.train("train.ema_decay=0.8")
+    expected = seen[0]
+    for weights in seen[1:]:
+        expected = {name: 0.8 * expected[name] + 0.2 * weights[name] for name in weights}
+    for name, value in load_file(last(run).weights("network_g_ema")).items():
+        assert torch.allclose(value, expected[name], rtol=0, atol=1e-7), name
+
+
+def test_no_average_no_file(lab):
+    assert not last(lab.train("train.ema_decay=0")).weights("network_g_ema").exists()
+
+
+def test_the_average_is_what_is_validated(lab, capsys):
+    def psnr(**overrides):
+        lab.train("train.optim_g.lr=0.01", *(f"train.{k}={v}" for k, v in overrides.items()), flags=("--archive",))
+        return [line for line in capsys.readouterr().out.splitlines() if "validation" in line][-1].split("psnr")[1]
+
+    assert psnr(ema_decay=0) != psnr(ema_decay=0.9)
+    assert psnr(ema_decay=0.000001) == psnr(ema_decay=0)
+
+
+def test_loss_base_is_a_module():
+    with pytest.raises(NotImplementedError):
+        Loss()(None)

@@ -1,0 +1,141 @@
+"""Pictures of every kind: converted as Pillow does, or told by name."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from restore import images
+
+RNG = np.random.default_rng(0)
+
+
+def smooth(channels, size=(24, 33), top=255):
+    y, x = np.mgrid[0 : size[0], 0 : size[1]] / 40
+    planes = [(0.5 + 0.5 * np.sin(y * (k + 1) + x * (3 - k) + k)) * top for k in range(channels)]
+    return np.stack(planes, -1).squeeze().astype(np.uint8)
+
+
+def saved(image, format, **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format, **options)
+    return buffer.getvalue()
+
+
+def pictures():
+    rgb = Image.fromarray(smooth(3))
+    rgba = rgb.copy()
+    rgba.putalpha(Image.fromarray(smooth(1)))
+    gray = Image.fromarray(smooth(1))
+    la = gray.copy()
+    la.putalpha(Image.fromarray(smooth(1)[::-1].copy()))
+    palette = rgb.quantize(17)
+    see_through = rgb.quantize(17)
+    return {
+        "rgb png": (saved(rgb, "png"), rgb), "gray png": (saved(gray, "png"), gray),
+        "rgba png": (saved(rgba, "png"), rgba), "gray and alpha png": (saved(la, "png"), la),
+        "palette png": (saved(palette, "png"), palette),
+        "palette with transparency": (saved(see_through, "png", transparency=3), see_through),
+        "1 bit png": (saved(gray.convert("1"), "png"), gray.convert("1")), "bmp": (saved(rgb, "bmp"), rgb),
+        "gray bmp": (saved(gray, "bmp"), gray), "palette bmp": (saved(palette, "bmp"), palette),
+        "tiff": (saved(rgb, "tiff"), rgb), "webp": (saved(rgb, "webp", lossless=True), rgb),
+        "ppm": (saved(rgb, "ppm"), rgb), "pgm": (saved(gray, "ppm"), gray),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", pictures())
+def test_lossless_kinds_equal_pillows_rgb(name):
+    data, image = pictures()[name]
+    assert np.array_equal(images.decode(data, name), np.asarray(image.convert("RGB")))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_jpeg_equals_pillows(mode, progressive):
+    data = saved(Image.fromarray(smooth(3)).convert(mode), "jpeg", quality=95, progressive=progressive)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    assert np.abs(images.decode(data, "x") - expected).max() <= 3
+
+
+def test_cmyk_jpeg_shows_its_colours():
+    rgb = Image.fromarray(smooth(3))
+    data = saved(rgb.convert("CMYK"), "jpeg", quality=98)
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    assert np.abs(images.decode(data, "x") - expected).mean() < 3
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_rotation_is_obeyed(orientation):
+    from PIL import ImageOps
+
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = saved(Image.fromarray(smooth(3)), "jpeg", quality=95, exif=exif)
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data)))).astype(int)
+    decoded = images.decode(data, "x")
+    assert decoded.shape == expected.shape
+    assert np.abs(decoded - expected).max() <= 3
+
+
+def png16(array):
+    order = {3: [2, 1, 0], 4: [2, 1, 0, 3]}.get(array.shape[-1] if array.ndim == 3 else 0)
+    return cv2.imencode(".png", array[..., order] if order else array)[1].tobytes()
+
+
+@pytest.mark.parametrize("shape", [(9, 7), (9, 7, 3), (9, 7, 4)])
+def test_16_bits_stay_16(shape):
+    array = RNG.integers(0, 65536, shape, dtype=np.uint16)
+    decoded = images.decode(png16(array), "x")
+    expected = np.stack([array] * 3, -1) if array.ndim == 2 else array[..., :3]
+    assert decoded.dtype == np.uint16
+    assert np.array_equal(decoded, expected)
+    assert images.to_unit(decoded).max() <= 1
+    assert np.allclose(images.to_unit(decoded)[0].permute(1, 2, 0).numpy() * 65535, expected, atol=0.01)
+
+
+def whole(format):
+    return saved(Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)), format)
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "bmp", "webp", "tiff", "ppm"])
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.9, 0.99])
+def test_cut_short_is_told(format, share):
+    data = whole(format)
+    with pytest.raises(images.UnreadableImage, match=r"^the name: "):
+        images.decode(data[: int(len(data) * share)], "the name")
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"text, not a picture", bytes(1000), b"\x89PNG\r\n\x1a\n", b"BM", b"\xff\xd8\xff"]
+)
+def test_no_picture_is_told(data):
+    with pytest.raises(images.UnreadableImage, match=r"^the name: "):
+        images.decode(data, "the name")
+
+
+def test_damage_inside_a_png_is_told():
+    data = bytearray(whole("png"))
+    data[len(data) // 2] ^= 0xFF
+    with pytest.raises(images.UnreadableImage, match=r"^the name: "):
+        images.decode(bytes(data), "the name")
+
+
+def test_floating_point_samples_are_told():
+    data = cv2.imencode(".tiff", np.ones((4, 4, 3), np.float32))[1].tobytes()
+    with pytest.raises(images.UnreadableImage, match="float32; convert"):
+        images.decode(data, "x")
+
+
+def test_missing_file_and_folder(tmp_path):
+    for path in (tmp_path / "gone.png", tmp_path):
+        with pytest.raises(images.UnreadableImage, match=str(path)):
+            images.read(path)
+
+
+def test_written_is_read_back(tmp_path):
+    picture = smooth(3)
+    images.write(tmp_path / "a" / "b.png", picture)
+    assert np.array_equal(images.read(tmp_path / "a" / "b.png"), picture)
+    assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.png"]
