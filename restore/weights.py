@@ -7,13 +7,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from restore.errors import UserError
 
 PARAM_KEYS = ("params_ema", "params")  # where BasicSR's files keep the weights, the better ones first
 POINTER_BYTES = 64
+HEADER = "restore"  # the key of our facts in the header of a safetensors file
 LISTED = 8  # names shown of a long list of differences
 
 
@@ -22,18 +23,13 @@ class Weights:
     """Tensors by name, and what the file says of itself (empty for files that say nothing)."""
 
     tensors: dict[str, Tensor]
-    metadata: dict[str, str]
-
-    @property
-    def arch(self) -> dict[str, Any] | None:
-        """The `network_g` section that rebuilds the network, when the file carries it."""
-        return json.loads(self.metadata["arch"]) if "arch" in self.metadata else None
+    facts: dict[str, Any]  # of our own files: `arch`, the section that rebuilds the network; `scale`; `iter`; ...
 
 
-def save_weights(path: Path, module: nn.Module, metadata: dict[str, str]) -> None:
-    """Writes a module's state as safetensors with `metadata`."""
+def weights_bytes(module: nn.Module, facts: dict[str, Any]) -> bytes:
+    """A module's state as a safetensors file, with `facts` in its header. Equal weights and facts give equal bytes."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    save_file(tensors, path, metadata)
+    return save(tensors, {HEADER: json.dumps(facts)})  # under one key: several come in an order of chance
 
 
 def pointed(pointer: Path) -> Path | None:
@@ -113,8 +109,9 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
 def _read_safetensors(path: Path) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
-            return Weights({name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {})  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+            facts = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            return Weights({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: broken safetensors file: {error}") from error
 
 

@@ -10,7 +10,7 @@ from restore.archs.edsr_arch import EDSR
 from restore.archs.msrresnet_arch import MSRResNet
 from restore.errors import UserError
 from restore.registry import ARCHS, Part
-from restore.weights import load_weights, read_weights, save_weights
+from restore.weights import load_weights, read_weights, weights_bytes
 from tests.lab import last
 
 
@@ -26,21 +26,25 @@ def test_a_checkpoints_weights_rebuild_their_network(lab):
     checkpoint = last(lab.train("train.total_iter=4"))
     for name in ("network_g", "network_g_ema"):
         weights = read_weights(checkpoint.weights(name))
-        built = ARCHS.build(Part(**weights.arch))
+        built = ARCHS.build(Part(**weights.facts["arch"]))
         load_weights(built, checkpoint.weights(name))
         assert built(torch.rand(1, 3, 8, 8)).shape == (1, 3, 32, 32)
-        assert weights.metadata["scale"] == "4"
-        assert weights.metadata["network"] == name
-        assert weights.metadata["iter"] == "4"
+        assert weights.facts["scale"] == 4
+        assert weights.facts["network"] == name
+        assert weights.facts["iter"] == 4
 
 
 def test_saved_is_read_back(tmp_path):
     one, other = network(), network()
-    save_weights(tmp_path / "a.safetensors", one, {"x": "y"})
+    (tmp_path / "a.safetensors").write_bytes(weights_bytes(one, {"x": "y"}))
     load_weights(other, tmp_path / "a.safetensors")
     assert equal(one.state_dict(), other.state_dict())
-    assert read_weights(tmp_path / "a.safetensors").metadata == {"x": "y"}
-    assert read_weights(tmp_path / "a.safetensors").arch is None
+    assert read_weights(tmp_path / "a.safetensors").facts == {"x": "y"}
+
+
+def test_a_file_of_others_says_nothing_of_itself(tmp_path):
+    save_file(network().state_dict(), tmp_path / "a.safetensors", {"format": "pt"})
+    assert read_weights(tmp_path / "a.safetensors").facts == {}
 
 
 @pytest.mark.parametrize(("param_key", "expected"), [(None, 1), ("params_ema", 1), ("params", 0)])

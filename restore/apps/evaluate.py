@@ -70,16 +70,16 @@ def document_for(args: argparse.Namespace) -> Document:
         UserError: the network is neither in the weights file nor given, or no pictures are named.
     """
     path = Path(args.model)
-    metadata = read_weights(path).metadata
+    facts = read_weights(path).facts
     if args.network_g:
         network = doc.parse_value(args.network_g, "--network_g")
-    elif "arch" in metadata:
-        network = json.loads(metadata["arch"])
+    elif "arch" in facts:
+        network = facts["arch"]
     else:
         raise UserError(f"{path}: does not say which network it is for; add --network_g '{{type: MSRResNet, ...}}'")
     if not isinstance(network, dict):
         raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
-    scale = int(metadata.get("scale") or network.get("upscale") or network.get("scale") or 1)
+    scale = facts.get("scale") or network.get("upscale") or network.get("scale") or 1
     data = {
         "name": args.name,
         "scale": scale,

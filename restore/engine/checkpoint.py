@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from restore import __version__
 from restore.errors import UserError
@@ -17,6 +18,7 @@ from restore.weights import pointed
 
 MANIFEST = "manifest.json"
 STATE = "state.pt"
+OPTIONS = "options.yml"
 FORMAT = 1
 
 
@@ -40,6 +42,10 @@ class Checkpoint:
         if not isinstance(state, dict):
             raise UserError(f"{self.path / STATE}: holds no state of a run")
         return state
+
+    def options(self) -> Any:
+        """The options that the run was saved with, as plain data."""
+        return yaml.safe_load((self.path / OPTIONS).read_text(encoding="utf-8"))
 
     def weights(self, network: str) -> Path:
         """The weights file of a network, such as `network_g` or `network_g_ema`."""

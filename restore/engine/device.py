@@ -37,6 +37,15 @@ def prepare_backend(device: torch.device, deterministic: bool) -> None:
         _keep_freed_memory()
 
 
+def seed_step(number: int, device: torch.device) -> None:
+    """Seeds the generators that a step draws from. `torch.manual_seed` costs 0.4 ms more, asking absent backends."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
+    elif device.type == "mps":
+        torch.mps.manual_seed(number)
+
+
 def _keep_freed_memory() -> None:
     """Tells glibc to keep the memory of freed tensors: handing it back costs a page fault a page in every step.
 

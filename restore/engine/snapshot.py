@@ -1,16 +1,15 @@
 """What a checkpoint holds of a run, and how a run goes on from one."""
 
-import json
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
-from safetensors.torch import save
 from torch import nn
 
 from restore import __version__
 from restore.engine.checkpoint import Checkpoint, state_bytes
-from restore.engine.experiment import dump
+from restore.engine.experiment import dump, plain
 from restore.errors import UserError
-from restore.weights import load_weights
+from restore.weights import load_weights, weights_bytes
 
 if TYPE_CHECKING:
     from restore.engine.trainer import Trainer
@@ -43,6 +42,8 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         UserError: it belongs to another network, optimizer or scheduler.
     """
     state = checkpoint.state()
+    for change in _changes(checkpoint.options(), plain(trainer.options.model_dump(mode="json"))):
+        trainer.log.warning(f"changed since the checkpoint: {change}")
     for name, own in _parts(trainer).items():
         if state["parts"].get(name) != own:
             raise UserError(
@@ -62,6 +63,16 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.iter)
 
 
+def _changes(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    """What differs between two sets of options; the optimizer's own settings go on as they were saved."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in [*before, *(name for name in now if name not in before)]:
+            yield from _changes(before.get(name), now.get(name), f"{key}.{name}" if key else name)
+    elif before != now:
+        kept = "; the checkpoint's stays" if key.startswith("train.optim_") else ""
+        yield f"{key}: {before} -> {now}{kept}"
+
+
 def _parts(trainer: "Trainer") -> dict[str, str]:
     """The types whose state a checkpoint holds."""
     parts = {f"optimizer {phase.name}": type(phase.optimizer).__name__ for phase in trainer.task.phases}
@@ -70,12 +81,12 @@ def _parts(trainer: "Trainer") -> dict[str, str]:
 
 def _weights(trainer: "Trainer", saved_as: str, section: str, network: nn.Module) -> bytes:
     part = getattr(trainer.options, section)
-    metadata = {
-        "arch": json.dumps({"type": part.type, **part.args}),
-        "scale": str(trainer.options.scale),
+    facts = {
+        "arch": {"type": part.type, **part.args},
+        "scale": trainer.options.scale,
         "network": saved_as,
         "experiment": trainer.options.name,
-        "iter": str(trainer.iter),
-        "restore": __version__,
+        "iter": trainer.iter,
+        "version": __version__,
     }
-    return save({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, metadata)
+    return weights_bytes(network, facts)

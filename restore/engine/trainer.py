@@ -15,7 +15,7 @@ from restore import keyed
 from restore.data.loader import Batch, SampleSource, train_batches
 from restore.engine import snapshot
 from restore.engine.checkpoint import Checkpoint, Checkpoints
-from restore.engine.device import peak_memory, pick_device, prepare_backend
+from restore.engine.device import peak_memory, pick_device, prepare_backend, seed_step
 from restore.engine.experiment import Experiment, dump
 from restore.engine.logging import Board, Log
 from restore.engine.meter import Meter
@@ -69,7 +69,7 @@ class Trainer:
             for batch in watched(self._timed(batches), self.total_iter, self.options.name, self.iter, lines=False):
                 self._note_set_aside(batch)
                 self.iter += 1
-                torch.manual_seed(keyed.number(self.options.manual_seed, "step", self.iter))  # for dropout and the like
+                seed_step(keyed.number(self.options.manual_seed, "step", self.iter), self.device)  # dropout, noise
                 steps = self._prepare(batch)
                 for phase in self.task.phases:
                     if phase.due(self.iter):

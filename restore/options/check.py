@@ -216,6 +216,7 @@ def _check_together(data: dict[str, Any], problems: Problems) -> None:
     if isinstance(data.get("train"), dict):
         _check_training(data, problems)
     _check_best(data, problems)
+    _check_labels(data, problems)
     for loc, marker, section in marked_values(Options, data):
         if isinstance(marker, Kind) and marker.registry == "datasets" and isinstance(section, dict):
             size, scale = section.get("gt_size"), section.get("scale")
@@ -243,6 +244,17 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
         problems.add(
             ("train", "accumulate"), f"batch_size {batch} cannot be split into {parts} equal parts; change one"
         )
+
+
+def _check_labels(data: dict[str, Any], problems: Problems) -> None:
+    """Two sets of one name would share their curves and their folder of results."""
+    first: dict[str, str] = {}
+    for key, section in section_at(data, ("datasets",)).items():
+        label = section.get("name") if isinstance(section, dict) else None
+        kind = f"{key.split('_')[0]} {label or key}"
+        if kind in first and key != "train":
+            problems.add(("datasets", key, "name"), f"`{label or key}` is {first[kind]}'s name too; change one")
+        first.setdefault(kind, key)
 
 
 def _check_best(data: dict[str, Any], problems: Problems) -> None:

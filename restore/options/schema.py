@@ -72,7 +72,7 @@ class Train(Section):
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = 0  # the rate grows linearly over the first iterations
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 keeps no average
     losses: dict[str, Annotated[Loss, Kind("losses")] | None]
-    accumulate: Positive = 1  # batches per optimizer step
+    accumulate: Positive = 1  # parts that a batch is computed in, where memory is short
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest gradient norm
     precision: Precision = "fp32"
     channels_last: bool = True

@@ -114,3 +114,17 @@ def test_a_checkpoint_of_other_parts_is_told(lab, options):
     with pytest.raises(UserError, match="checkpoints/4") as caught:
         lab.train(options, flags=("--auto_resume",))
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_what_changed_since_the_checkpoint_is_told(lab, capsys):
+    lab.train("train.total_iter=4")
+    lab.train("train.total_iter=6", "train.optim_g.lr=5e-4", flags=("--auto_resume",))
+    told = capsys.readouterr().out
+    assert "changed since the checkpoint: train.total_iter: 4 -> 6" in told
+    assert "-> 0.0005; the checkpoint's stays" in told
+
+
+def test_equal_runs_write_equal_files(lab):
+    one, other = last(lab.train(runs="one")), last(lab.train(runs="other"))
+    for name in ("network_g.safetensors", "network_g_ema.safetensors"):
+        assert (one.path / name).read_bytes() == (other.path / name).read_bytes()

@@ -269,3 +269,21 @@ def test_shipped_option_file_has_no_mistake_but_missing_data(path: str, monkeypa
 
     monkeypatch.setattr(check, "_check_path", lambda *_: None)
     assert load(REPOSITORY / path).name
+
+
+def test_two_sets_of_one_name_are_told(write: Write) -> None:
+    path = write(BASE)
+    second = "datasets.val_2={type: GTImageDataset, dataroot_gt: datasets/faces, name: val}"
+    assert error_of(path, second)[0].endswith("`val` is val's name too; change one")
+
+
+def test_a_plugin_lies_beside_the_option_file(write: Write) -> None:
+    write("from restore.losses.pixel_loss import L1Loss\nfrom restore.registry import LOSSES\n\n@LOSSES.register\n"
+          "class BesideLoss(L1Loss):\n    'Beside.'\n", "sub/beside_loss_part.py")  # fmt: skip
+    path = write(
+        "extends: ../x.yml\nplugins: [beside_loss_part]\ntrain: {losses: {pixel: {type: BesideLoss}}}\n", "sub/y.yml"
+    )
+    write(BASE)
+    options = load(path)
+    assert options.train is not None
+    assert options.train.losses["pixel"] is not None
