@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     if bool(args.opt) == bool(args.model):
         raise UserError("restore test: give either -opt FILE.yml, or --model with --input or --gt")
     if args.opt:
-        options = load(args.opt, overrides(args))
+        options = load(args.opt, overrides(args), testing=True)
     else:
         from restore.apps.evaluate import document_for
 

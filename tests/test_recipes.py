@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from restore.apps.evaluate import evaluate
 from restore.cli import build_parser
@@ -67,8 +68,9 @@ def test_a_recipe_checks_and_trains(recipe, workplace, capsys):
 @pytest.mark.parametrize("recipe", TEST, ids=lambda path: path.stem)
 def test_a_test_recipe_scores_what_its_training_made(recipe, workplace):
     workplace(recipe)
-    trained = [path for path in TRAIN if path.stem == recipe.stem]
-    restore("train", "-opt", str(trained[0]), "--set", *TINY)
-    tables = evaluate(load(recipe, TINY_NET))
+    trained = recipe.parent / yaml.safe_load(recipe.read_text())["extends"]
+    restore("train", "-opt", str(trained), "--set", *TINY)
+    options = load(recipe, TINY_NET, testing=True)
+    tables = evaluate(options)
     assert all(table.keys and table.means("model") for table in tables.values())
-    assert Path("experiments", recipe.stem, "report.png").is_file()
+    assert Path(options.path.results_root, options.name, "report.png").is_file()

@@ -110,8 +110,7 @@ def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
 def _methods(options: Options) -> dict[str, Method]:
     device = pick_device(options.device)
     prepare_backend(device, deterministic=False)
-    untrained = options.model_copy(update={"train": None})
-    task = TASKS.build(options.task, options=untrained, device=device, autocast=Update("fp32", None, device).autocast)
+    task = TASKS.build(options.task, options=options, device=device, autocast=Update("fp32", None, device).autocast)
     network = task.networks["network_g"].eval()
     predict = partial(task.predict, network)
     baselines: dict[str, Method] = {name: interpolation(name, options.scale) for name in options.val.baselines}

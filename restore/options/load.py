@@ -10,7 +10,7 @@ from restore.options.check import validate
 from restore.options.document import Document, Loc, Mark
 from restore.options.paths import nearest_beside
 from restore.options.schema import Options
-from restore.options.walk import value_at
+from restore.options.walk import section_at, value_at
 
 RECIPES = Path(__file__).parents[1] / "recipes"  # a wheel's copy of options/
 
@@ -19,13 +19,19 @@ def _print_note(note: str) -> None:
     print(f"note: {note}", file=sys.stderr)
 
 
-def load(path: str | Path, overrides: Sequence[str] = (), tell: Callable[[str], object] = _print_note) -> Options:
+def load(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    tell: Callable[[str], object] = _print_note,
+    testing: bool = False,
+) -> Options:
     """The options in a YAML file, with `extends`, plugins and overrides applied.
 
     Args:
         path: the file given to `-opt`, or the name of a recipe that ships; BasicSR's files are translated.
         overrides: `train.total_iter=100` each.
         tell: gets a line for each thing in a BasicSR file that is not honoured and does not change the training.
+        testing: leaves out how to train, and the training data, which need not be there.
 
     Raises:
         UserError: all mistakes, one `file:line: path.to.key: what is wrong` a line.
@@ -37,6 +43,9 @@ def load(path: str | Path, overrides: Sequence[str] = (), tell: Callable[[str], 
         from restore.options.basicsr import translate
 
         document = translate(document)
+    if testing:
+        document.data.pop("train", None)
+        section_at(document.data, ("datasets",)).pop("train", None)
     for note in document.notes:
         tell(note)
     return validate(document)
