@@ -1,6 +1,7 @@
 """Trains an experiment: `python restore/train.py -opt options/quickstart.yml`, or `restore train -opt ...`."""
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -24,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Trains. Raises `RestoreError`."""
+    # Before NumPy loads: its matrix products are small here, and its threads would fight PyTorch's for the cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from restore.options.load import load
 
     options = load(args.opt, overrides(args))  # before PyTorch's slower parts: a mistake costs seconds

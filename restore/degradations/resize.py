@@ -11,7 +11,6 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from restore.images import Image
@@ -126,17 +125,12 @@ def _reach(rows: NDArray[np.float64]) -> tuple[int, int]:
 
 
 def _product(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`matrix @ values` for a matrix that is zero away from its diagonal.
-
-    By PyTorch, since NumPy's BLAS has threads of its own, which fight those of the training for the cores: a thirtieth
-    of the speed was left.
-    """
+    """`matrix @ values` for a matrix that is zero away from its diagonal."""
     out = np.empty((len(matrix), values.shape[1]))
     for start in range(0, len(matrix), _BLOCK):
         rows = matrix[start : start + _BLOCK]
         first, last = _reach(rows)
-        left, right = (torch.from_numpy(a) for a in (rows[:, first:last].copy(), values[first:last]))
-        torch.mm(left, right, out=torch.from_numpy(out[start : start + _BLOCK]))
+        np.matmul(rows[:, first:last], values[first:last], out=out[start : start + _BLOCK])
     return out
 
 
