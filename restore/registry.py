@@ -11,21 +11,17 @@ import inspect
 import json
 import pkgutil
 import traceback
-import typing
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from types import ModuleType
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, PydanticSchemaGenerationError, create_model
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler
 from pydantic_core import CoreSchema
 
 from restore.errors import UserError, nearest
-
-_SCHEMA_CONFIG = ConfigDict(
-    extra="forbid", arbitrary_types_allowed=True, protected_namespaces=(), allow_inf_nan=False, validate_default=False
-)
+from restore.signature import annotations_of, guest_annotations_of, signature_model
 
 P = TypeVar("P", bound=Callable[..., Any])
 ENTRY_POINTS = "restore.plugins"
@@ -89,53 +85,8 @@ class Entry:
     @cached_property
     def schema(self) -> type[BaseModel]:
         """A pydantic model of the constructor's signature; unknown arguments are forbidden. Raises `UserError`."""
-        annotations = _guest_annotations(self.build) if self.guest else _annotations(self.build)
+        annotations = guest_annotations_of(self.build) if self.guest else annotations_of(self.build)
         return signature_model(self.name, self.build, annotations | dict(self.narrowed), self.supplied)
-
-
-def signature_model(
-    name: str, build: Callable[..., Any], annotations: dict[str, Any], supplied: tuple[str, ...] = ()
-) -> type[BaseModel]:
-    """The pydantic model whose fields are the parameters of `build`, without those that the frame supplies.
-
-    Raises:
-        UserError: a parameter has no annotation, or is `*args` or `**kwargs`, where misspelt options would vanish.
-    """
-    fields: dict[str, Any] = {}
-    for parameter in inspect.signature(build).parameters.values():
-        if parameter.name in supplied:
-            continue
-        if parameter.name not in annotations:
-            raise UserError(
-                f"{build.__module__}.{name}: the parameter `{parameter}` needs a name and an annotation, "
-                "since the signature is the schema of the options"
-            )
-        if annotations[parameter.name] is not _IGNORED:
-            default = ... if parameter.default is parameter.empty else parameter.default
-            fields[parameter.name] = (annotations[parameter.name], default)
-    try:
-        return create_model(name, __config__=_SCHEMA_CONFIG, **fields)
-    except PydanticSchemaGenerationError as error:
-        raise UserError(f"{build.__module__}.{name}: {str(error).splitlines()[0]}") from error
-
-
-_IGNORED = object()
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _annotations(build: Callable[..., Any]) -> dict[str, Any]:
-    """The annotations of our own parts and plugins, `*args` and `**kwargs` left out."""
-    try:
-        hints = typing.get_type_hints(build.__init__ if inspect.isclass(build) else build, include_extras=True)
-    except NameError as error:
-        raise UserError(f"{build.__module__}.{build.__qualname__}: an annotation is not defined: {error}") from error
-    parameters = inspect.signature(build).parameters
-    return {name: hints[name] for name in hints if name in parameters and parameters[name].kind not in _VARIADIC}
-
-
-def _guest_annotations(build: Callable[..., Any]) -> dict[str, Any]:
-    """`Any` for each parameter of a BasicSR class; `**kwargs`, which its classes ignore, takes nothing."""
-    return {p.name: _IGNORED if p.kind in _VARIADIC else Any for p in inspect.signature(build).parameters.values()}
 
 
 # Abstract, in need of a closure, a metric or other objects, or for sparse gradients only.
@@ -267,7 +218,7 @@ def import_part_module(name: str) -> None:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise _import_error(name, error) from error
-        raise UserError(f"no module `{error.name}`; install it, or put its folder on PYTHONPATH") from error
+        raise UserError(f"no module `{error.name}`; install it, or put it beside the option file") from error
     except Exception as error:
         raise _import_error(name, error) from error
 
@@ -314,7 +265,6 @@ SCHEDULERS = Registry(
 REGISTRIES = {r.name: r for r in (ARCHS, LOSSES, METRICS, TRANSFORMS, DATASETS, TASKS, OPTIMIZERS, SCHEDULERS)}
 
 ArchPart = Annotated[Part, Kind("archs")]
-LossPart = Annotated[Part, Kind("losses")]
 MetricPart = Annotated[Part, Kind("metrics", keyed=True)]
 TransformPart = Annotated[Part, Kind("transforms")]
 DatasetPart = Annotated[Part, Kind("datasets")]

@@ -236,7 +236,7 @@ def test_missing_plugin_is_told_with_other_mistakes(packages: Callable[..., None
     packages({"my_pkg2/__init__.py": ""})
     lines = told(options(tmp_path, "my_pkg2.archs", "type: EDSRR"))
     assert [line.split(": ", 1)[1] for line in lines] == [
-        "plugins.0: no module `my_pkg2.archs`; install it, or put its folder on PYTHONPATH",
+        "plugins.0: no module `my_pkg2.archs`; install it, or put it beside the option file",
         "network_g.type: no `EDSRR` among the archs; did you mean `EDSR`?",
     ]
 
