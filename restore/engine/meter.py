@@ -17,7 +17,6 @@ class Meter:
         self.sums: dict[str, Tensor] = {}
         self.counts: dict[str, float] = {}
         self.waited = self.paused = 0.0  # seconds for data, and outside of training (validation, saving)
-        self.steps = 0
         self.began = time.perf_counter()
 
     def add(self, values: dict[str, Tensor], share: float = 1.0) -> None:
