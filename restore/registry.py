@@ -251,6 +251,7 @@ def _load_entry_points() -> None:
 ARCHS = Registry("archs", "restore.archs", "_arch")
 LOSSES = Registry("losses", "restore.losses", "_loss")
 METRICS = Registry("metrics", "restore.metrics", "_metric")
+DEGRADATIONS = Registry("degradations", "restore.degradations", "_degradation")
 TRANSFORMS = Registry("transforms", "restore.data.transforms")
 DATASETS = Registry("datasets", "restore.data", "_dataset")
 TASKS = Registry("tasks", "restore.tasks", "_task", supplied=("options", "device", "autocast"))
@@ -260,12 +261,15 @@ SCHEDULERS = Registry(
     "restore.engine",
     "schedules",
     library="torch.optim.lr_scheduler",
-    supplied=("optimizer", "last_epoch"),
+    supplied=("optimizer", "last_epoch", "total_iter"),
 )
-REGISTRIES = {r.name: r for r in (ARCHS, LOSSES, METRICS, TRANSFORMS, DATASETS, TASKS, OPTIMIZERS, SCHEDULERS)}
+REGISTRIES = {
+    r.name: r for r in (ARCHS, LOSSES, METRICS, DEGRADATIONS, TRANSFORMS, DATASETS, TASKS, OPTIMIZERS, SCHEDULERS)
+}
 
 ArchPart = Annotated[Part, Kind("archs")]
 MetricPart = Annotated[Part, Kind("metrics", keyed=True)]
+DegradationPart = Annotated[Part, Kind("degradations")]
 TransformPart = Annotated[Part, Kind("transforms")]
 DatasetPart = Annotated[Part, Kind("datasets")]
 TaskPart = Annotated[Part, Kind("tasks")]
