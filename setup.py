@@ -37,7 +37,11 @@ setup(
     packages=find_packages(include=["restore", "restore.*"]),
     package_data={"restore": ["py.typed"]},
     install_requires=requirements("requirements.txt"),
-    extras_require={"dev": requirements("requirements-dev.txt")},
+    extras_require={
+        "dev": requirements("requirements-dev.txt"),
+        "plot": ["matplotlib>=3.8"],
+        "spandrel": ["spandrel>=0.4"],
+    },
     entry_points={"console_scripts": ["restore = restore.cli:main"]},
     cmdclass={"build_py": BuildWithRecipes},
 )

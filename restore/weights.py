@@ -1,6 +1,7 @@
 """Network weights in files: safetensors that say which network they belong to, and BasicSR's `.pth`."""
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,48 @@ class Weights:
     facts: dict[str, Any]  # of our own files: `arch`, the section that rebuilds the network; `scale`; `iter`; ...
 
 
+@dataclass(frozen=True)
+class Transfer:
+    """What of a weights file went into a network: `str()` tells it in one line.
+
+    `matched` tensors were loaded; `missing` ones only the network has, `unexpected` ones only the file; `reshaped` ones
+    have another shape in the file. All but the matched stay as the network had them.
+    """
+
+    path: Path
+    arch: str
+    matched: tuple[str, ...]
+    missing: tuple[str, ...]
+    unexpected: tuple[str, ...]
+    reshaped: dict[str, tuple[tuple[int, ...], tuple[int, ...]]]  # the shapes in the file and in the network
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file and the network have the same tensors."""
+        return not (self.missing or self.unexpected or self.reshaped)
+
+    @property
+    def differences(self) -> str:
+        """How many tensors did not match, why, and the first of their names; empty when all did."""
+        shapes = [f"{name}: {list(file)} in the file, {list(own)} here" for name, (file, own) in self.reshaped.items()]
+        return _listed((("missing", self.missing), ("unexpected", self.unexpected), ("of another shape", shapes)))
+
+    def __str__(self) -> str:
+        total = len(self.matched) + len(self.missing) + len(self.reshaped)
+        return f"{self.path}: {len(self.matched)} of {total} tensors of {self.arch} loaded" + (
+            f"; {self.differences}" if self.differences else ""
+        )
+
+
 def weights_bytes(module: nn.Module, facts: dict[str, Any]) -> bytes:
     """A module's state as a safetensors file, with `facts` in its header. Equal weights and facts give equal bytes."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    return save(tensors, {HEADER: json.dumps(facts)})  # under one key: several come in an order of chance
+    return tensors_bytes(module.state_dict(), facts)
+
+
+def tensors_bytes(tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> bytes:
+    """As `weights_bytes`, of a table of tensors."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(plain, {HEADER: json.dumps(facts)})  # under one key: several come in an order of chance
 
 
 def pointed(pointer: Path) -> Path | None:
@@ -50,8 +89,8 @@ def locate(path: Path, network: str = "network_g") -> Path:
     Raises:
         UserError: there is none.
     """
-    for pointer in (path, path / "checkpoints" / "best", path / "checkpoints" / "latest"):
-        path = pointed(pointer) or path
+    pointers = (path, path / "checkpoints" / "best", path / "checkpoints" / "latest")
+    path = next((target for pointer in pointers if (target := pointed(pointer))), path)
     if path.is_dir():
         for name in (f"{network}_ema", network):
             if (path / f"{name}.safetensors").is_file():
@@ -82,28 +121,87 @@ def read_weights(path: Path, param_key: str | None = None) -> Weights:
     return Weights(_state_in(state, param_key, path), {})
 
 
-def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> None:
-    """Loads a weights file into a network.
+def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> Transfer:
+    """Loads a weights file into a network, and reports what matched.
+
+    Args:
+        strict: all names and shapes have to be equal. Without it what fits is loaded and the rest stays as it is: how
+            training starts from a model of another scale or size.
 
     Raises:
         UserError: strict and the names or shapes differ, or not one tensor fits. The message lists the differences.
     """
-    weights = read_weights(path, param_key).tensors
-    arch, own = type(network).__name__, network.state_dict()
-    missing = [name for name in own if name not in weights]
-    unexpected = [name for name in weights if name not in own]
-    reshaped = [name for name in own if name in weights and own[name].shape != weights[name].shape]
-    fitting = {name: weights[name] for name in own if name in weights and name not in reshaped}
-    differences = "; ".join(
+    weights, own = read_weights(path, param_key).tensors, network.state_dict()
+    shared = [name for name in own if name in weights]
+    transfer = Transfer(
+        path,
+        type(network).__name__,
+        matched=tuple(name for name in shared if own[name].shape == weights[name].shape),
+        missing=tuple(name for name in own if name not in weights),
+        unexpected=tuple(name for name in weights if name not in own),
+        reshaped={
+            name: (tuple(weights[name].shape), tuple(own[name].shape))
+            for name in shared
+            if own[name].shape != weights[name].shape
+        },
+    )
+    if strict and not transfer.complete:
+        told = f"{path}: does not fit {transfer.arch}: {transfer.differences}"
+        raise UserError(f"{told}; or set path.strict_load_g: false")
+    if not transfer.matched:
+        raise UserError(f"{path}: not one tensor fits {transfer.arch}: {transfer.differences}")
+    network.load_state_dict(own | {name: weights[name] for name in transfer.matched})
+    return transfer
+
+
+def blend(one: Path, other: Path, share: float) -> Weights:
+    """The model between two models: `share` of the first and the rest of the second, tensor by tensor.
+
+    Between two trainings of one network with a common beginning, such as one that removes noise and one that keeps it,
+    the result does a bit of both (Wang et al., "Deep network interpolation", CVPR 2019). Half precision becomes
+    float32; whole numbers, which count something, are the first one's.
+
+    Raises:
+        UserError: the share is outside [0, 1], or the two have other tensors or belong to other networks.
+    """
+    if not 0 <= share <= 1:
+        raise UserError(f"share {share:g}: has to be between 0 and 1")
+    first, second = read_weights(one), read_weights(other)
+    _same_network(first, second, f"{one} and {other}")
+    tensors = {
+        name: tensor
+        if not tensor.is_floating_point()
+        else (share * tensor.double() + (1 - share) * second.tensors[name].double()).float()
+        for name, tensor in first.tensors.items()
+    }
+    known = second.facts | first.facts
+    facts = {key: known[key] for key in ("arch", "scale") if key in known}
+    return Weights(tensors, facts | {"blend": {"share": share, "of": [one.name, other.name]}})
+
+
+def _same_network(first: Weights, second: Weights, where: str) -> None:
+    one, other = first.tensors, second.tensors
+    only_one, only_other = ([name for name in a if name not in b] for a, b in ((one, other), (other, one)))
+    shapes = [
+        f"{name}: {list(one[name].shape)} and {list(other[name].shape)}"
+        for name in one
+        if name in other and one[name].shape != other[name].shape
+    ]
+    kinds = (("in the first only", only_one), ("in the second only", only_other), ("of two shapes", shapes))
+    if differences := _listed(kinds):
+        raise UserError(f"{where}: cannot be blended: {differences}")
+    archs = [weights.facts.get("arch") for weights in (first, second)]
+    if archs[0] != archs[1] and all(archs):
+        raise UserError(f"{where}: cannot be blended: {archs[0]} and {archs[1]} are two networks")
+
+
+def _listed(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Each kind of difference that there is, with its number and the first of its names."""
+    return "; ".join(
         f"{len(names)} {what} ({', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''})"
-        for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+        for what, names in kinds
         if names
     )
-    if differences and strict:
-        raise UserError(f"{path}: does not fit {arch}: {differences}; or set path.strict_load_g: false")
-    if not fitting:
-        raise UserError(f"{path}: not one tensor fits {arch}: {differences}")
-    network.load_state_dict(own | fitting)
 
 
 def _read_safetensors(path: Path) -> Weights:

@@ -10,7 +10,7 @@ from restore.archs.edsr_arch import EDSR
 from restore.archs.msrresnet_arch import MSRResNet
 from restore.errors import UserError
 from restore.registry import ARCHS, Part
-from restore.weights import load_weights, read_weights, weights_bytes
+from restore.weights import load_weights, locate, read_weights, weights_bytes
 from tests.lab import last
 
 
@@ -78,13 +78,52 @@ def test_strict_lists_every_kind_of_difference(tmp_path):
     torch.save(state, tmp_path / "a.pth")
     target = network()
     before = {name: value.clone() for name, value in target.state_dict().items()}
-    told = r"1 missing \(conv_last\.bias\); 1 unexpected \(extra\); 1 of another shape \(conv_hr\.bias\)"
+    told = (
+        r"1 missing \(conv_last\.bias\); 1 unexpected \(extra\); "
+        r"1 of another shape \(conv_hr\.bias: \[7\] in the file, \[4\] here\)"
+    )
     with pytest.raises(UserError, match=told):
         load_weights(target, tmp_path / "a.pth")
     assert equal(before, target.state_dict())
     load_weights(target, tmp_path / "a.pth", strict=False)
     assert torch.equal(target.state_dict()["conv_first.weight"], state["conv_first.weight"])
     assert torch.equal(target.state_dict()["conv_hr.bias"], before["conv_hr.bias"])
+
+
+def test_transfer_from_another_scale_tells_what_matched(tmp_path):
+    """A model of scale 2 into one of scale 4: all but the second enlargement."""
+    source, target = network(), network(upscale=4)
+    before = {name: value.clone() for name, value in target.state_dict().items()}
+    torch.save({"params": source.state_dict()}, tmp_path / "x2.pth")
+    transfer = load_weights(target, tmp_path / "x2.pth", strict=False)
+    assert transfer.missing == ("upconv2.weight", "upconv2.bias")
+    assert set(transfer.matched) == set(source.state_dict())
+    assert (transfer.unexpected, transfer.reshaped, transfer.complete) == ((), {}, False)
+    count, total = len(transfer.matched), len(before)
+    assert str(transfer) == (
+        f"{tmp_path / 'x2.pth'}: {count} of {total} tensors of MSRResNet loaded; "
+        "2 missing (upconv2.weight, upconv2.bias)"
+    )
+    after = target.state_dict()
+    assert all(torch.equal(after[name], source.state_dict()[name]) for name in transfer.matched)
+    assert all(torch.equal(after[name], before[name]) for name in transfer.missing)
+
+
+def test_transfer_from_another_size_tells_the_shapes(tmp_path):
+    """More features and fewer blocks: what has other shapes, what only the file has; only biases at the ends fit."""
+    torch.save(network(num_feat=8, num_block=2).state_dict(), tmp_path / "a.pth")
+    transfer = load_weights(network(), tmp_path / "a.pth", strict=False)
+    assert transfer.reshaped["conv_first.weight"] == ((8, 3, 3, 3), (4, 3, 3, 3))
+    assert transfer.matched == ("conv_last.bias",)
+    assert {name.split(".")[1] for name in transfer.unexpected} == {"1"}
+    assert "conv_first.weight: [8, 3, 3, 3] in the file, [4, 3, 3, 3] here" in str(transfer)
+
+
+def test_a_whole_transfer_says_so(tmp_path):
+    torch.save(network().state_dict(), tmp_path / "a.pth")
+    transfer = load_weights(network(), tmp_path / "a.pth")
+    assert transfer.complete
+    assert str(transfer).endswith(f"{len(transfer.matched)} of {len(transfer.matched)} tensors of MSRResNet loaded")
 
 
 def test_long_lists_are_cut(tmp_path):
@@ -153,3 +192,14 @@ def test_seed_alone_decides_the_first_weights(lab):
     weights = [load_file(last(run).weights("network_g"))["conv_first.weight"] for run in (one, other, third)]
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
+
+
+def test_an_experiments_folder_means_its_best_checkpoint_else_its_latest(tmp_path):
+    checkpoints = tmp_path / "checkpoints"
+    for name in ("4", "8"):
+        (checkpoints / name).mkdir(parents=True)
+        (checkpoints / name / "network_g.safetensors").touch()
+    (checkpoints / "latest").write_text("8\n")
+    assert locate(tmp_path).parent.name == "8"
+    (checkpoints / "best").write_text("4\n")
+    assert locate(tmp_path).parent.name == "4"
