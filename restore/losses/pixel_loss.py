@@ -1,6 +1,9 @@
 """Pixel losses between `step.pred` and `step.gt`, averaged over all samples."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -39,3 +42,19 @@ class CharbonnierLoss(Loss):
 
     def forward(self, step: Step) -> Tensor:
         return torch.sqrt((step.pred - step.gt).square() + self.eps).mean()
+
+
+@LOSSES.register
+class HuberLoss(Loss):
+    """Half the squared difference up to `delta`, linear beyond (Huber, Ann. Math. Stat. 1964).
+
+    Args:
+        delta: where it becomes linear, in units of [0, 1]; with 1 it is half the MSE, since no pixel is off by more.
+    """
+
+    def __init__(self, delta: Annotated[float, Field(gt=0)] = 0.1) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, step: Step) -> Tensor:
+        return F.huber_loss(step.pred, step.gt, delta=self.delta)

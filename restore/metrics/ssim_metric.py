@@ -25,6 +25,12 @@ def ssim_map(pred: Tensor, gt: Tensor) -> Tensor:
     Raises:
         ValueError: the shapes differ, or a side is shorter than the window.
     """
+    luminance, structure = ssim_factors(pred, gt)
+    return luminance * structure
+
+
+def ssim_factors(pred: Tensor, gt: Tensor) -> tuple[Tensor, Tensor]:
+    """The two factors of `ssim_map`: how alike the means are, and how alike what varies around them."""
     if pred.shape != gt.shape or min(pred.shape[2:]) < WINDOW:
         raise ValueError(
             f"pred is {tuple(pred.shape)}, gt is {tuple(gt.shape)}: the same, and {WINDOW} pixels or more, is needed"
@@ -33,7 +39,7 @@ def ssim_map(pred: Tensor, gt: Tensor) -> Tensor:
     product, squares = mean_pred * mean_gt, mean_pred.square() + mean_gt.square()
     covariance = _blur(pred * gt) - product
     variances = _blur(pred.square() + gt.square()) - squares  # only their sum is needed: one blur less
-    return (2 * product + _C1) * (2 * covariance + _C2) / ((squares + _C1) * (variances + _C2))
+    return (2 * product + _C1) / (squares + _C1), (2 * covariance + _C2) / (variances + _C2)
 
 
 def ssim_per_image(pred: Tensor, gt: Tensor) -> Tensor:
