@@ -168,7 +168,7 @@ def restore_trainer(file: Path, overrides: Iterable[str] = ()) -> Any:
 
     root = f"path.experiments_root={file.parent / 'experiments'}"
     options = load(file, [*overrides, root], tell=lambda note: None)
-    experiment = Experiment(options)
+    experiment = Experiment([options])
     experiment.prepare(resuming=False, archive=True, source=file)
     return Trainer(options, experiment, Log(experiment.log))
 

@@ -46,7 +46,9 @@ ON_GPU = torch.cuda.is_available()
 DEVICE = torch.device("cuda" if ON_GPU else "cpu")
 FASTEST = ["train.precision=bf16", *(["train.compile=true"] if ON_GPU else [])]  # channels_last is the default
 WARM_UP = 5 if ON_GPU else 3  # iterations: compiling, choosing algorithms
+WORKERS = 8 if ON_GPU else 2
 PRINT_FREQ = 10
+COMPARISON = ["net", "batch", "setting", "ms an iteration", "peak memory, GB", "times BasicSR's speed", "bar", ""]
 NO_GPU = "A GPU was not there: the figures on one wait for it; this script runs on it as it is."
 
 
@@ -265,24 +267,46 @@ def clock_optimizer(spent: dict[str, float], optimizer: torch.optim.Optimizer) -
 def against_basicsr(plan: Plan) -> str:
     """Restore and BasicSR from the same option file and LMDBs, in turns."""
     networks, batches = ([SMALL], [4]) if plan.quick else ([MSRRESNET, EDSR], [4, 16])
-    rows = [row for network in networks for batch in batches for row in compare(plan, network, batch)]
-    header = ["net", "batch", "setting", "ms an iteration", "peak memory, GB", "times BasicSR's speed", "bar", ""]
+    rows = []
+    for network in networks:
+        for batch in batches:
+            options = basicsr_options(plan.data, batch, WORKERS, 128, network)
+            rows += compare(plan, network, batch, options, Bars(1.05, 2.0 if network is EDSR else 1.9, 2.5))
     text = (
         "BasicSR's loop (`feed_data`, `optimize_parameters`, its loader) and ours, from one option file of BasicSR's: "
         "GT crop 128, L1, EMA 0.999, Adam, cosine; the same LMDBs and workers; a process each, in turns. Medians and "
         f"quartiles. Fastest: `{' '.join(FASTEST)}`, channels_last being the default."
     )
-    return f"## Against BasicSR 1.4.2\n\n{text}\n\n{table(header, rows)}"
+    return f"## Against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
 
 
-def compare(plan: Plan, network: dict[str, Any], batch: int) -> list[list[str]]:
+def game(plan: Plan) -> str:
+    """A generator and a discriminator: Restore and BasicSR's SRGANModel from the same option file."""
+    network, batch = (SMALL, 2) if plan.quick else (MSRRESNET, 4)
+    options = basicsr_options(plan.data, batch, WORKERS, 128, network)
+    options |= {
+        "model_type": "SRGANModel",
+        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 64},
+    }
+    optimizer = {"type": "Adam", "lr": 0.0001, "weight_decay": 0, "betas": [0.9, 0.99]}
+    labels = {"real_label_val": 1.0, "fake_label_val": 0.0}
+    loss = {"type": "GANLoss", "gan_type": "vanilla", **labels, "loss_weight": 0.1}
+    options["train"] |= {"optim_d": optimizer, "gan_opt": loss, "net_d_iters": 1, "net_d_init_iters": 0}
+    rows = compare(plan, network, batch, options, Bars(1.0, 1.6, 2.0))
+    text = (
+        "BasicSR's SRGANModel and ours, from one option file of BasicSR's: the generator against Real-ESRGAN's U-Net "
+        "discriminator with 64 features, L1 and vanilla GAN loss, GT crop 128; otherwise as above."
+    )
+    return f"## A GAN's step against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
+
+
+def compare(plan: Plan, network: dict[str, Any], batch: int, options: dict[str, Any], bars: "Bars") -> list[list[str]]:
     """The rows of one net and batch."""
     sides: dict[str, tuple[str, list[str]]] = {
         "BasicSR, fp32": ("basicsr", []),
         "ours, fp32": ("restore", ["train.precision=fp32"]),
         "ours, fastest": ("restore", FASTEST),
     }
-    options = basicsr_options(plan.data, batch, 8 if ON_GPU else 2, 128, network)
     failed: dict[str, str] = {}
     runs: dict[str, Callable[[], float]] = {}
     memory: dict[str, int] = {}
@@ -298,7 +322,8 @@ def compare(plan: Plan, network: dict[str, Any], batch: int) -> list[list[str]]:
                 continue
             runs[name] = partial(timed, peer, length, name, memory)
         times = take_turns(runs, plan.rounds)
-    return [comparison_row(network, batch, name, times, memory, failed) for name in sides]
+    start = [title(network), str(batch)]
+    return [[*start, *comparison_row(bars, name, times, memory, failed)] for name in sides]
 
 
 def timed(peer: Peer, length: int, name: str, memory: dict[str, int]) -> float:
@@ -309,37 +334,44 @@ def timed(peer: Peer, length: int, name: str, memory: dict[str, int]) -> float:
 
 
 def comparison_row(
-    network: dict[str, Any],
-    batch: int,
+    bars: "Bars",
     name: str,
     times: dict[str, list[float]],
     memory: dict[str, int],
     failed: dict[str, str],
 ) -> list[str]:
     """One setting's row; one that cannot run says why."""
-    start = [title(network), str(batch), name]
+    start = [name]
     if name in failed:
         return [*start, f"cannot run: {failed[name]}", "", "", "", ""]
     start += [f"{1e3 * spread(times[name]).median:.1f}", f"{memory[name] / 2**30:.2f}"]
     if name == "BasicSR, fp32" or "BasicSR, fp32" in failed:
         return [*start, "", "", ""]
     ratio = spread(ratios(times["BasicSR, fp32"], times[name]))
-    bar = least(network, name)
+    bar = bars.least(name)
     return [*start, ratio.show(".2f"), *((f">= {bar}", verdict(ratio.median >= bar)) if bar else ("", ""))]
 
 
-def least(network: dict[str, Any], name: str) -> float | None:
-    """The bar for a ratio, where there is one."""
-    if name == "ours, fp32":
-        return None if ON_GPU else 1.05
-    if ON_GPU:
-        return 2.5
-    return (2.0 if network["type"] == "EDSR" else 1.9) if has_bf16() else None
+@dataclass(frozen=True)
+class Bars:
+    """The least ratios: on a CPU in fp32, at its fastest where bf16 has instructions, and on a GPU at its fastest."""
+
+    fp32: float
+    fastest: float
+    gpu: float
+
+    def least(self, name: str) -> float | None:
+        """The bar for a setting, where there is one."""
+        if name == "ours, fp32":
+            return None if ON_GPU else self.fp32
+        if ON_GPU:
+            return self.gpu
+        return self.fastest if has_bf16() else None
 
 
 # ----------------------------------------------------------------------------------------------------- the script
 
-PARTS = {"overhead": overhead, "breakdown": breakdown, "basicsr": against_basicsr}
+PARTS = {"overhead": overhead, "breakdown": breakdown, "basicsr": against_basicsr, "gan": game}
 
 
 def title(network: dict[str, Any]) -> str:

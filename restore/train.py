@@ -4,12 +4,16 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 if __name__ == "__main__":  # run as a script: find the package, and let no module in this folder shadow another's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from restore.apps.arguments import add_option_file, overrides
-from restore.errors import UserError, run_main
+from restore.errors import UserError, nearest, run_main
+
+if TYPE_CHECKING:
+    from restore.options.schema import Options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     resume.add_argument("--auto_resume", action="store_true", help="go on from the newest checkpoint, if there is one")
     resume.add_argument("--resume", metavar="DIR", help="go on from this checkpoint directory")
     resume.add_argument("--archive", action="store_true", help="put an earlier run of this name aside")
+    parser.add_argument("--stage", metavar="NAME", help="train this stage alone, as experiment <name>_<stage>")
     parser.add_argument("--debug", action="store_true", help="a few steps of everything, as experiment debug_<name>")
     parser.set_defaults(run=run)
 
@@ -27,18 +32,20 @@ def run(args: argparse.Namespace) -> None:
     """Trains. Raises `RestoreError`."""
     # Before NumPy loads: its matrix products are small here, and its threads would fight PyTorch's for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from restore.options.load import load
+    from restore.options.load import load_stages
 
-    options = load(args.opt, overrides(args))  # before PyTorch's slower parts: a mistake costs seconds
+    stages = load_stages(args.opt, overrides(args))  # before PyTorch's slower parts: a mistake costs seconds
+    if args.stage:
+        stages = [_alone(stages, args.stage)]
 
     from restore.engine.checkpoint import Checkpoints, open_checkpoint
     from restore.engine.experiment import Experiment, debug_options
     from restore.engine.logging import Log
-    from restore.engine.trainer import Trainer
+    from restore.engine.stages import train_stages
 
     if args.debug:
-        options = debug_options(options)
-    experiment = Experiment(options)
+        stages = [debug_options(options) for options in stages]
+    experiment = Experiment(stages)
     passed_over: list[str] = []
     checkpoint = open_checkpoint(Path(args.resume)) if args.resume else None
     if args.auto_resume:
@@ -50,13 +57,23 @@ def run(args: argparse.Namespace) -> None:
     if not resuming and not archive:
         experiment.refuse_if_taken()
     log = Log(experiment.log)
-    trainer = Trainer(options, experiment, log, args.debug)  # before the folder: a mistake in the data takes no name
-    experiment.prepare(resuming, archive, Path(args.opt))
-    for reason in passed_over:
-        log.warning(f"passed over: {reason}")
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
-    trainer.fit()
+
+    def prepare() -> None:
+        experiment.prepare(resuming, archive, Path(args.opt))
+        for reason in passed_over:
+            log.warning(f"passed over: {reason}")
+
+    train_stages(stages, experiment, log, checkpoint, prepare, args.debug)
+
+
+def _alone(stages: list["Options"], name: str) -> "Options":
+    """One stage as an experiment of its own, called `<name>_<stage>`, from `path.pretrain_network_g`."""
+    for options in stages:
+        if options.stage is not None and options.stage.name == name:
+            return options.model_copy(update={"name": f"{options.name}_{name}"})
+    names = [options.stage.name for options in stages if options.stage]
+    known = nearest(name, names) or f"; the file has {', '.join(names) or 'none'}"
+    raise UserError(f"--stage {name}: no such stage{known}")
 
 
 def main() -> None:

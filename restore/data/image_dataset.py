@@ -2,16 +2,21 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
+from typing import cast
 
-from restore import images
+import numpy as np
+
+from restore import images, keyed
+from restore.data.landmarks import read_landmarks
 from restore.data.records import open_records
 from restore.data.sample import Picture, Sample
+from restore.degradations.pipeline import Pipeline
 from restore.degradations.resize import Downsample, shrink
 from restore.errors import UserError
 from restore.keyed import Draws
-from restore.options.paths import DataPath
+from restore.options.paths import DataPath, resolve
 from restore.ranges import Positive
-from restore.registry import DATASETS, TRANSFORMS, TransformPart
+from restore.registry import DATASETS, TRANSFORMS, DegradationPart, TransformPart
 
 Window = tuple[int, int, int, int]  # y, x, height, width in LQ pixels
 
@@ -20,6 +25,8 @@ class PictureDataset:
     """Base of the data sets: an indexed set of samples, each made from the draws that belong to it."""
 
     keys: Sequence[str]  # a name for each sample
+    pipeline: Pipeline | None = None  # what makes the LQ after the augmentations, where `read` does not
+    deferred = False  # whether that is left to the device
 
     def __init__(self, scale: int, gt_size: int | None, transforms: list[TransformPart]) -> None:
         if gt_size is not None and gt_size % scale:
@@ -40,7 +47,15 @@ class PictureDataset:
         sample = self.read(self.keys[index], draws)
         for transform in self.transforms:
             sample = transform(sample, draws)
-        return sample
+        return self._degrade(sample, draws) if self.pipeline is not None else sample
+
+    def _degrade(self, sample: Sample, draws: Draws) -> Sample:
+        assert self.pipeline is not None
+        seed = int(draws.integers(2**63))
+        if self.deferred:
+            return {**sample, "seed": seed}
+        made = self.pipeline(images.to_unit(sample["gt"]), [keyed.draws("degrade", seed)])
+        return cast(Sample, sample | {name: images.to_uint8(picture[0]) for name, picture in made.items()})
 
     def window(self, height: int, width: int, where: str, draws: Draws) -> Window:
         """The part of an LQ picture of that size to use: a random square, or all of it when no size is set."""
@@ -121,7 +136,10 @@ class GTImageDataset(PictureDataset):
         gt_size: side of the random GT crop; None uses whole pictures, less what no multiple of the scale reaches.
         downsample: `bicubic` is MATLAB's antialiased imresize, `bicubic_pil` Pillow's, `aliased_cv2` OpenCV's
             INTER_CUBIC without antialiasing, which several published face models were trained and scored with.
+        degradation: what makes the LQ instead: parts in order, or one preset. It follows the augmentations.
+        gt_usm: sharpen the target, as Real-ESRGAN trains; for use with `degradation`.
         meta_info: text file that lists the pictures to use.
+        landmarks: what `restore prepare landmarks` wrote; pictures in which it found no face are left out.
         transforms: augmentations, in order.
     """
 
@@ -131,13 +149,21 @@ class GTImageDataset(PictureDataset):
         scale: Positive = 1,
         gt_size: Positive | None = None,
         downsample: Downsample = "bicubic",
+        degradation: list[DegradationPart] = [],  # noqa: B006
+        gt_usm: bool = False,
         meta_info: DataPath | None = None,
+        landmarks: DataPath | None = None,
         transforms: list[TransformPart] = [],  # noqa: B006
     ) -> None:
         super().__init__(scale, gt_size, transforms)
         self.downsample = downsample
+        if degradation:
+            self.pipeline = Pipeline(degradation, scale, gt_usm)
+        elif gt_usm:
+            raise UserError("gt_usm: true: the target is sharpened only where a `degradation` makes the LQ; add one")
         self.gt = open_records(dataroot_gt, meta_info)
-        self.keys = self.gt.keys
+        self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
+        self.keys = list(self.landmarks) if landmarks else self.gt.keys
 
     def read(self, key: str, draws: Draws) -> Sample:
         where = self.gt.where(key)
@@ -148,8 +174,12 @@ class GTImageDataset(PictureDataset):
         whole = (0, 0, height, width)
         gt = cut(gt, whole, self.scale)
         window = self.window(height, width, where, draws)
-        lq = shrink(gt, self.scale, self.downsample, None if window == whole else window)
-        return {"lq": lq, "gt": cut(gt, window, self.scale), "key": key, "path": where}
+        sample: Sample = {"gt": cut(gt, window, self.scale), "key": key, "path": where}
+        if key in self.landmarks:
+            sample["landmarks"] = self.landmarks[key] - np.float32(self.scale) * np.array(window[1::-1], np.float32)
+        if self.pipeline is None:
+            sample["lq"] = shrink(gt, self.scale, self.downsample, None if window == whole else window)
+        return sample
 
 
 @DATASETS.register

@@ -4,7 +4,7 @@ import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader
 
 from restore import images, keyed
 from restore.data.sample import PICTURES, Sample
-from restore.errors import Fault, RestoreError
+from restore.degradations.pipeline import Pipeline
+from restore.errors import Fault, RestoreError, UserError
 
 _WORKER_DIED = re.compile(r"DataLoader worker \(pid.*(is killed by signal|exited unexpectedly)")
 MAX_REPLACEMENTS = 20  # unreadable records in a row before giving up on one sample
@@ -30,23 +31,34 @@ class SampleSource(Protocol):
         """The sample at `index`, made with `draws`."""
 
 
+def defer_degradation(source: SampleSource) -> Pipeline:
+    """Takes the degradation out of a data set, to be run on the device. Raises `UserError` where it has none."""
+    pipeline: Pipeline | None = getattr(source, "pipeline", None)
+    if pipeline is None:
+        raise UserError("datasets.train.degrade_on: device: this data set has no `degradation` to run there")
+    source.deferred = True  # type: ignore[attr-defined]
+    return pipeline
+
+
 @dataclass
 class Batch:
     """Samples of one step.
 
-    `tensors` holds `lq`, `gt`, ... of shape (N, C, H, W), `uint8` or float in [0, 1]. `set_aside` tells of each record
-    that could not be read, by name, what is wrong with it; other samples stand in for them.
+    `tensors` holds `lq`, `gt`, ... of shape (N, C, H, W), `uint8` or float in [0, 1], and `landmarks` (N, 5, 2), float
+    in pixels. `set_aside` tells of each record that could not be read, by name, what is wrong with it; other samples
+    stand in for them.
     """
 
     tensors: dict[str, Tensor]
     set_aside: list[str] = field(default_factory=list)
+    seeds: list[int] = field(default_factory=list)  # of each sample's degradation, where the device makes the LQ
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU need not wait."""
-        return Batch({name: tensor.pin_memory() for name, tensor in self.tensors.items()}, self.set_aside)
+        return replace(self, tensors={name: tensor.pin_memory() for name, tensor in self.tensors.items()})
 
     def to(self, device: torch.device) -> dict[str, Tensor]:
-        """The pictures on the device as floats in [0, 1]."""
+        """The tensors on the device, pictures as floats in [0, 1]."""
         return {name: images.to_float(t.to(device, non_blocking=True)) for name, t in self.tensors.items()}
 
 
@@ -83,13 +95,22 @@ class Order:
             yield places
 
 
+@dataclass(frozen=True)
+class Loaded:
+    """A sample's tensors, the records set aside before it could be read, and the seed of its degradation."""
+
+    tensors: dict[str, Tensor]
+    set_aside: list[str]
+    seed: int | None
+
+
 class KeyedSamples:
     """A data set whose samples are asked for by `Place`; an unreadable record is replaced by another, drawn by key."""
 
     def __init__(self, source: SampleSource, seed: int) -> None:
         self.source, self.seed = source, seed
 
-    def __getitem__(self, place: Place) -> tuple[dict[str, Tensor], list[str]] | RestoreError:
+    def __getitem__(self, place: Place) -> Loaded | RestoreError:
         set_aside: list[str] = []
         records = len(self.source)
         index = place.index % records
@@ -97,7 +118,7 @@ class KeyedSamples:
             try:
                 draws = keyed.draws(self.seed, "train", place.epoch, place.position, attempt)
                 sample = self.source.load(index, draws)
-                return {name: images.to_chw(sample[name]) for name in PICTURES if name in sample}, set_aside  # type: ignore[literal-required]
+                return Loaded(_tensors(sample), set_aside, sample.get("seed"))
             except images.UnreadableImage as error:
                 set_aside.append(str(error))
                 index = int(keyed.draws(self.seed, "instead", place.epoch, place.position, attempt).integers(records))
@@ -109,20 +130,28 @@ class KeyedSamples:
         return Fault(f"{MAX_REPLACEMENTS} records in a row are unreadable; the last: {set_aside[-1]}")
 
 
-def collate(items: list[tuple[dict[str, Tensor], list[str]] | RestoreError]) -> Batch | RestoreError:
+def _tensors(sample: Sample) -> dict[str, Tensor]:
+    pictures = {name: images.to_chw(sample[name]) for name in PICTURES if name in sample}  # type: ignore[literal-required]
+    if "landmarks" in sample:
+        return pictures | {"landmarks": torch.from_numpy(sample["landmarks"])}
+    return pictures
+
+
+def collate(items: list[Loaded | RestoreError]) -> Batch | RestoreError:
     """Stacks samples; the first error among them stands for the batch."""
-    samples = []
-    set_aside: list[str] = []
+    samples: list[Loaded] = []
     for item in items:
         if isinstance(item, RestoreError):
             return item
-        samples.append(item[0])
-        set_aside += item[1]
+        samples.append(item)
+    each = [sample.tensors for sample in samples]
     try:
-        return Batch({name: _stack([sample[name] for sample in samples]) for name in samples[0]}, set_aside)
+        tensors = {name: _stack([one[name] for one in each]) for name in each[0]}
     except RuntimeError:
-        sizes = sorted({tuple(t.shape[1:]) for sample in samples for t in sample.values()})
+        sizes = sorted({tuple(one[name].shape[1:]) for one in each for name in PICTURES if name in one})
         return Fault(f"pictures of different sizes {sizes[:4]} cannot form a batch; set gt_size to crop them")
+    set_aside = [text for sample in samples for text in sample.set_aside]
+    return Batch(tensors, set_aside, [sample.seed for sample in samples if sample.seed is not None])
 
 
 @contextmanager

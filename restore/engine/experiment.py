@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,10 @@ from restore.options.schema import Options
 class Experiment:
     """`experiments/<name>/`: checkpoints/, tb/, visualization/, options.yml, train.log."""
 
-    def __init__(self, options: Options) -> None:
-        self.options = options
-        self.path = Path(options.path.experiments_root) / options.name
+    def __init__(self, stages: Sequence[Options]) -> None:
+        """`stages`: the options of each, one for most experiments."""
+        self.stages = stages
+        self.path = Path(stages[0].path.experiments_root) / stages[0].name
         self.checkpoints = self.path / "checkpoints"
         self.tensorboard = self.path / "tb"
         self.pictures = self.path / "visualization"
@@ -51,7 +52,7 @@ class Experiment:
             self.path.mkdir(parents=True, exist_ok=True)
             if source.is_file():
                 shutil.copyfile(source, self.path / "options_as_given.yml")
-            (self.path / "options.yml").write_text(dump(self.options), encoding="utf-8")
+            (self.path / "options.yml").write_text(dump_stages(self.stages), encoding="utf-8")
         except OSError as error:
             raise UserError(f"{self.path}: cannot write the experiment's folder: {error.strerror}") from error
 
@@ -67,6 +68,29 @@ def dump(options: Options) -> str:
     """The options as a YAML file that loads to the same options."""
     text: str = yaml.safe_dump(plain(options.model_dump(mode="json")), sort_keys=False, allow_unicode=True)
     return text
+
+
+def dump_stages(stages: Sequence[Options]) -> str:
+    """The options of all stages as one YAML file that loads to them: the first stage's, and how others differ."""
+    if stages[0].stage is None:
+        return dump(stages[0])
+    whole = [plain(options.model_dump(mode="json")) for options in stages]
+    names = [each.pop("stage") for each in whole]
+    changed = [name | _difference(whole[0], each) for name, each in zip(names, whole, strict=True)]
+    text: str = yaml.safe_dump({**whole[0], "stages": changed}, sort_keys=False, allow_unicode=True)
+    return text
+
+
+def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
+    """What has to be laid over `base` to get `other`."""
+    changed: dict[str, Any] = {key: None for key in base if key not in other}
+    for key, value in other.items():
+        below = base.get(key)
+        if isinstance(value, dict) and isinstance(below, dict) and value.get("type") == below.get("type"):
+            changed |= {key: inner} if (inner := _difference(below, value)) else {}
+        elif value != below:
+            changed[key] = value
+    return changed
 
 
 def plain(value: Any) -> Any:

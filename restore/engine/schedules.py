@@ -1,5 +1,6 @@
 """Learning-rate schedules: torch's own by name, those of BasicSR's files, and the linear warm-up before any of them."""
 
+import inspect
 import math
 
 import torch
@@ -61,6 +62,25 @@ class CosineAnnealingRestartLR(LRScheduler):
         return [self.eta_min + cosine * (base - self.eta_min) for base in self.base_lrs]
 
 
+@SCHEDULERS.register
+class CosineLR(LRScheduler):
+    """One half cosine from the full rate down to `eta_min` over the whole of the training, or of its stage.
+
+    Args:
+        eta_min: the rate at the end.
+    """
+
+    def __init__(self, optimizer: Optimizer, total_iter: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:
+        self.total_iter = total_iter
+        self.eta_min = eta_min
+        super().__init__(optimizer, last_epoch)
+
+    def get_lr(self) -> list[float | torch.Tensor]:
+        """The rate of each parameter group at `last_epoch`."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, self.last_epoch / self.total_iter)))
+        return [self.eta_min + cosine * (base - self.eta_min) for base in self.base_lrs]
+
+
 class Schedule:
     """An optimizer's rate over the iterations: a scheduler's, or a constant, after a linear warm-up to the full rate.
 
@@ -68,11 +88,11 @@ class Schedule:
     scheduler already counts.
     """
 
-    def __init__(self, section: Part | None, warmup_iter: int, optimizer: Optimizer) -> None:
+    def __init__(self, section: Part | None, warmup_iter: int, total_iter: int, optimizer: Optimizer) -> None:
         self.optimizer = optimizer
         self.warmup_iter = max(0, warmup_iter)
         try:
-            self.scheduler: LRScheduler | None = SCHEDULERS.build(section, optimizer=optimizer) if section else None
+            self.scheduler: LRScheduler | None = _build(section, optimizer, total_iter) if section else None
         except ValueError as error:
             raise UserError(f"train.scheduler: {error}") from error
         self.full = [float(group.get("initial_lr", group["lr"])) for group in optimizer.param_groups]
@@ -112,3 +132,10 @@ class Schedule:
     def _set(self, rates: list[float]) -> None:
         for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate
+
+
+def _build(section: Part, optimizer: Optimizer, total_iter: int) -> LRScheduler:
+    takes_length = "total_iter" in inspect.signature(SCHEDULERS.get(section.type).build).parameters
+    length = {"total_iter": total_iter} if takes_length else {}
+    scheduler: LRScheduler = SCHEDULERS.build(section, optimizer=optimizer, **length)
+    return scheduler

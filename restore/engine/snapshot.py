@@ -9,7 +9,7 @@ from restore import __version__
 from restore.engine.checkpoint import Checkpoint, state_bytes
 from restore.engine.experiment import dump, plain
 from restore.errors import UserError
-from restore.weights import load_weights, weights_bytes
+from restore.weights import load_weights, locate, weights_bytes
 
 if TYPE_CHECKING:
     from restore.engine.trainer import Trainer
@@ -24,6 +24,8 @@ def take(trainer: "Trainer") -> dict[str, bytes]:
             files[f"{name}_ema.safetensors"] = _weights(trainer, f"{name}_ema", name, trainer.averages[name].module)
     state = {
         "iter": trainer.iter,
+        "first": trainer.first,
+        "stage": trainer.options.stage.name if trainer.options.stage else None,
         "validated": trainer.validated,
         "best": trainer.validator.best,
         "set_aside": trainer.set_aside,
@@ -54,13 +56,27 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         load_weights(network, checkpoint.weights(name))
         if name in trainer.averages:
             load_weights(trainer.averages[name].module, checkpoint.weights(f"{name}_ema"))
-            trainer.averages[name].n_averaged.fill_(state["iter"])
+            trainer.averages[name].n_averaged.fill_(state["iter"] - state["first"])
     trainer.iter, trainer.validated, trainer.set_aside = state["iter"], state["validated"], state["set_aside"]
     trainer.validator.best = state["best"]
     trainer.update.load_state_dict(state["update"])
     for phase in trainer.task.phases:
         phase.optimizer.load_state_dict(state["optimizers"][phase.name])
-        trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.iter)
+        trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.stage_iter)
+
+
+def begin_from(trainer: "Trainer", checkpoint: Checkpoint) -> None:
+    """Gives a stage the weights that the stage before ended with: the averaged ones where it kept an average.
+
+    A network that the checkpoint lacks, such as a discriminator that comes in only now, keeps its own beginning.
+    """
+    for name, network in trainer.task.networks.items():
+        if checkpoint.weights(name).is_file():
+            load_weights(network, locate(checkpoint.path, name))
+        if name in trainer.averages:
+            trainer.averages[name].module.load_state_dict(network.state_dict())
+    trainer.validated = trainer.iter  # by the stage before
+    trainer.log.info(f"begins with the weights of {checkpoint.path}")
 
 
 def _changes(before: Any, now: Any, key: str = "") -> Iterator[str]:

@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from restore import keyed
-from restore.data.loader import Batch, SampleSource, train_batches
+from restore.data.loader import Batch, SampleSource, defer_degradation, train_batches
 from restore.engine import snapshot
 from restore.engine.checkpoint import Checkpoint, Checkpoints
 from restore.engine.device import peak_memory, pick_device, prepare_backend, seed_step
@@ -32,9 +32,10 @@ from restore.tasks.task import Phase, Task
 
 
 class Trainer:
-    """Builds the parts of an experiment and trains it."""
+    """Builds the parts of an experiment, or of one of its stages, and trains it."""
 
-    def __init__(self, options: Options, experiment: Experiment, log: Log, debug: bool = False) -> None:
+    def __init__(self, options: Options, experiment: Experiment, log: Log, debug: bool = False, first: int = 0) -> None:
+        """`first` counts the iterations of the stages before this one."""
         if options.train is None or options.datasets.train is None:
             raise UserError(f"{options.name}: no `train` section or no `datasets.train`: nothing to train")
         self.options, self.train, self.data = options, options.train, options.datasets.train
@@ -43,17 +44,19 @@ class Trainer:
         prepare_backend(self.device, self.train.deterministic)
         self.update = Update(self.train.precision, self.train.grad_clip, self.device)
         self.task: Task = TASKS.build(options.task, options=options, device=self.device, autocast=self.update.autocast)
-        self.schedules = {p.name: self._schedule(p) for p in self.task.phases}
         self.averages = self._averages()
         self.dataset: SampleSource = DATASETS.build(self.data)
+        self.pipeline = defer_degradation(self.dataset) if self.data.degrade_on == "device" else None
         self.validator = Validator(options, experiment, self.device, log, debug)
-        self.total_iter = total_iterations(
-            self.train, len(self.dataset) * self.data.dataset_enlarge_ratio, self.data.batch_size
-        )
+        samples = len(self.dataset) * self.data.dataset_enlarge_ratio
+        self.first, length = first, total_iterations(self.train, samples, self.data.batch_size)
+        self.last_iter = first + length
+        self.schedules = {p.name: self._schedule(p, length) for p in self.task.phases}
+        self.seed = keyed.number(options.manual_seed, options.stage.name) if options.stage else options.manual_seed
         self.checkpoints = Checkpoints(experiment.checkpoints, options.logger.keep_checkpoints)
         self.board = Board(None)
         self.meter = Meter()
-        self.iter = 0  # iterations done
+        self.iter = first  # iterations done, those of earlier stages included
         self.validated = -1  # the last iteration that was
         self.saved: tuple[int, int] | None = None  # `iter` and `validated` of the last checkpoint
         self.best_saved: dict[str, float] | None = None  # as in the last checkpoint
@@ -66,16 +69,16 @@ class Trainer:
         """Trains to the end. Raises `Preempted` when asked to stop, `Fault` when it cannot go on."""
         with StopRequests() as stop, self._open_board() as self.board, self._batches() as batches:
             self._finish_interrupted_validation(stop)
-            for batch in watched(self._timed(batches), self.total_iter, self.options.name, self.iter, lines=False):
+            for batch in watched(self._timed(batches), self.last_iter, self.options.name, self.iter, lines=False):
                 self._note_set_aside(batch)
                 self.iter += 1
-                seed_step(keyed.number(self.options.manual_seed, "step", self.iter), self.device)  # dropout, noise
+                seed_step(keyed.number(self.seed, "step", self.iter), self.device)  # dropout, noise
                 steps = self._prepare(batch)
                 for phase in self.task.phases:
-                    if phase.due(self.iter):
+                    if phase.due(self.stage_iter):
                         self.step(phase, steps)
                 for schedule in self.schedules.values():
-                    schedule.step(self.iter)
+                    schedule.step(self.stage_iter)
                 for name, average in self.averages.items():
                     average.update_parameters(self.task.networks[name])
                 self._after_step(stop)
@@ -87,27 +90,35 @@ class Trainer:
             module.train()
         for step in steps:
             losses = phase.losses(step)
-            total = torch.stack([loss.float() for loss in losses.values()]).sum()
+            total = torch.stack([loss.float() for name, loss in losses.items() if name.startswith("l_")]).sum()
             self.update.backward(total / len(steps))
             self.meter.add(losses, 1 / len(steps))
         self.meter.add({f"grad_norm_{phase.name}": self.update.apply(phase)})
 
+    @property
+    def stage_iter(self) -> int:
+        """The iterations done of this stage."""
+        return self.iter - self.first
+
     def _prepare(self, batch: Batch) -> list[Step]:
         tensors = batch.to(self.device)
+        if self.pipeline is not None:
+            tensors |= self.pipeline(tensors["gt"], [keyed.draws("degrade", seed) for seed in batch.seeds])
         if self.train.accumulate == 1:
-            return [self.task.prepare(tensors)]
-        parts = {name: tensor.chunk(self.train.accumulate) for name, tensor in tensors.items()}
-        return [self.task.prepare(dict(zip(parts, part, strict=True))) for part in zip(*parts.values(), strict=True)]
+            return [self.task.prepare(tensors, self.stage_iter)]
+        split = {name: tensor.chunk(self.train.accumulate) for name, tensor in tensors.items()}
+        parts = [dict(zip(split, part, strict=True)) for part in zip(*split.values(), strict=True)]
+        return [self.task.prepare(part, self.stage_iter) for part in parts]
 
     def _batches(self) -> AbstractContextManager[Iterator[Batch]]:
         return train_batches(
             self.dataset,
-            seed=self.options.manual_seed,
+            seed=self.seed,
             batch_size=self.data.batch_size,
             enlarge=self.data.dataset_enlarge_ratio,
             workers=0 if self.debug else self.data.num_workers,
-            start=self.iter,
-            stop=self.total_iter,
+            start=self.stage_iter,
+            stop=self.last_iter - self.first,
             pin=self.device.type == "cuda",
         )
 
@@ -158,11 +169,11 @@ class Trainer:
         self._raise_if_diverged()
         rate = values.pop("it_per_s")
         lr = next(iter(self.schedules.values())).rates()[0]
-        left = duration((self.total_iter - self.iter) / rate)
+        left = duration((self.last_iter - self.iter) / rate)
         shown = "  ".join(f"{name}: {value:.4g}" for name, value in values.items())
         skipped = f"  skipped: {int(self.update.skipped)}" if self.update.skipped else ""
         self.log.info(
-            f"iter {self.iter}/{self.total_iter}  lr: {lr:.3g}  {rate:.1f} it/s  {left} left  {shown}{skipped}"
+            f"iter {self.iter}/{self.last_iter}  lr: {lr:.3g}  {rate:.1f} it/s  {left} left  {shown}{skipped}"
         )
         losses = {f"losses/{name}": value for name, value in values.items() if name.startswith("l_")}
         rest = {f"train/{name}": value for name, value in values.items() if not name.startswith("l_")}
@@ -201,10 +212,11 @@ class Trainer:
 
     def _summary(self) -> str:
         parameters = sum(p.numel() for p in self.task.networks["network_g"].parameters())
+        stage = f", stage {self.options.stage.name}" if self.options.stage else ""
         return (
-            f"{self.options.name}: {self.options.network_g.type} with {parameters:,} parameters on {self.device}, "
-            f"{self.train.precision}; {len(self.dataset):,} training pictures, batch {self.data.batch_size}; "
-            f"iterations {self.iter} to {self.total_iter}"
+            f"{self.options.name}{stage}: {self.options.network_g.type} with {parameters:,} parameters "
+            f"on {self.device}, {self.train.precision}; {len(self.dataset):,} training pictures, "
+            f"batch {self.data.batch_size}; iterations {self.iter} to {self.last_iter}"
         )
 
     # -- validating
@@ -262,8 +274,8 @@ class Trainer:
 
     # -- building
 
-    def _schedule(self, phase: Phase) -> Schedule:
-        return Schedule(self.train.scheduler, self.train.warmup_iter, phase.optimizer)
+    def _schedule(self, phase: Phase, length: int) -> Schedule:
+        return Schedule(self.train.scheduler, self.train.warmup_iter, length, phase.optimizer)
 
     def _averages(self) -> dict[str, AveragedModel]:
         if not self.train.ema_decay:

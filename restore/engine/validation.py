@@ -1,8 +1,8 @@
 """Applying methods to a data set, picture by picture, and scoring what they make of it."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -17,7 +17,10 @@ Method = Callable[[Tensor], Tensor]  # LQ (1, 3, h, w) to a prediction (1, 3, H,
 
 
 class Metric(Protocol):
-    """A measure of pictures against their GT, with its direction and protocol."""
+    """A measure of pictures against their GT, with its direction and protocol.
+
+    One that computes with a network also offers `to(device)`, and takes pictures from wherever they are.
+    """
 
     higher_is_better: bool
 
@@ -25,8 +28,35 @@ class Metric(Protocol):
     def protocol(self) -> str:
         """What the figure is exactly, for tables: colour space, rounding, border."""
 
+
+@runtime_checkable
+class PictureMetric(Metric, Protocol):
+    """A metric with a figure for each picture; that of a data set is their mean."""
+
     def __call__(self, pred: Tensor, gt: Tensor, mask: Tensor | None = None) -> Tensor:
         """One value per image."""
+
+
+class Collector(Protocol):
+    """Gathers what a metric keeps of pictures, and makes one figure of all of them."""
+
+    def add(self, pred: Tensor, gt: Tensor) -> None:
+        """Takes a batch in."""
+
+    def value(self) -> float:
+        """The figure of what was taken in."""
+
+    @property
+    def note(self) -> str | None:
+        """What to warn readers of the figure of, such as too few pictures."""
+
+
+@runtime_checkable
+class SetMetric(Metric, Protocol):
+    """A metric with one figure for a whole data set and none for a picture, such as FID."""
+
+    def collector(self) -> Collector:
+        """An empty one: each method on each data set has its own."""
 
 
 @dataclass
@@ -42,10 +72,20 @@ class Scored:
 
 @dataclass
 class Table:
-    """The scores of a data set: for each method a row of scores per picture, in the order of the data set."""
+    """The scores of a data set: for each method a row of scores per picture, in the order of the data set.
+
+    Args:
+        keys: the pictures.
+        rows: of each method, the figures of each picture by metric.
+        whole: of each method, the figures of metrics that have one for the whole set, by metric.
+        notes: what readers of those should know.
+        set_aside: pictures that could not be scored, and why.
+    """
 
     keys: list[str] = field(default_factory=list)
     rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    whole: dict[str, dict[str, float]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
 
     def add(self, scored: Scored) -> None:
@@ -54,15 +94,27 @@ class Table:
         for method, scores in scored.scores.items():
             self.rows.setdefault(method, []).append(scores)
 
+    def close(self, collectors: Mapping[str, Mapping[str, Collector]]) -> None:
+        """Adds the figures of the whole set, by method and metric, once every picture is in."""
+        for method, own in collectors.items():
+            self.whole[method] = {name: collector.value() for name, collector in own.items()}
+            notes = (f"{name}: {collector.note}" for name, collector in own.items() if collector.note)
+            self.notes += [note for note in notes if note not in self.notes]
+
     def means(self, method: str) -> dict[str, float]:
-        """The mean over the pictures, by metric."""
+        """The figure of each metric: the mean over the pictures, or that of the whole set."""
         rows = self.rows.get(method, [])
-        return {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else {})}
+        means = {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else {})}
+        return means | self.whole.get(method, {})
 
 
-def build_metrics(sections: Mapping[str, Part]) -> dict[str, Metric]:
-    """The metrics of a `val.metrics` section, by name."""
-    return {name: METRICS.build(part) for name, part in sections.items()}
+def build_metrics(sections: Mapping[str, Part], device: torch.device | None = None) -> dict[str, Metric]:
+    """The metrics of a `val.metrics` section, by name; those with networks compute on `device`."""
+    metrics = {name: METRICS.build(part) for name, part in sections.items()}
+    for metric in metrics.values():
+        if device is not None and hasattr(metric, "to"):
+            metric.to(device)
+    return metrics
 
 
 def interpolation(method: Interpolation, scale: int) -> Method:
@@ -94,8 +146,9 @@ def score(
     """Yields every picture of a data set with its predictions and scores, and adds them to `table`.
 
     A picture that cannot be read or scored is set aside in the table by name. Without GT there are predictions and no
-    scores.
+    scores. Figures of the whole set are in the table once the last picture was taken.
     """
+    collectors = _collectors(methods, metrics)
     for index in range(min(len(dataset), limit or len(dataset))):
         key = dataset.keys[index]
         try:
@@ -109,14 +162,31 @@ def score(
             preds = {name: method(lq) for name, method in methods.items()}
         try:
             scores = {name: _scores(metrics, pred, gt) for name, pred in preds.items()} if gt is not None else {}
+            _collect(collectors, preds, gt)
         except ValueError as error:  # such as a picture smaller than SSIM's window
             table.set_aside[key] = f"{sample['path']}: {error}"
             continue
         scored = Scored(key, lq, gt, preds, scores)
         table.add(scored)
         yield scored
+    if table.rows:
+        table.close(collectors)
+
+
+def _collectors(methods: Iterable[str], metrics: Mapping[str, Metric]) -> dict[str, dict[str, Collector]]:
+    wholes = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+    return {method: {name: metric.collector() for name, metric in wholes.items()} for method in methods}
+
+
+@torch.inference_mode()
+def _collect(collectors: Mapping[str, Mapping[str, Collector]], preds: Mapping[str, Tensor], gt: Tensor | None) -> None:
+    if gt is not None:
+        for method, pred in preds.items():
+            for collector in collectors[method].values():
+                collector.add(pred, gt)
 
 
 @torch.inference_mode()
 def _scores(metrics: Mapping[str, Metric], pred: Tensor, gt: Tensor) -> dict[str, float]:
-    return {name: float(metric(pred, gt, None)[0]) for name, metric in metrics.items()}
+    singles = {name: metric for name, metric in metrics.items() if isinstance(metric, PictureMetric)}
+    return {name: float(metric(pred, gt, None)[0]) for name, metric in singles.items()}

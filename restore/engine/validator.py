@@ -28,8 +28,9 @@ class Validator:
         self.limit = DEBUG_PICTURES if debug else None
         self.sections = options.datasets.evaluation("val")
         self.sets: dict[str, SampleSource] = {name: DATASETS.build(part) for name, part in self.sections.items()}
-        self.metrics = build_metrics(self.val.metrics)
+        self.metrics = build_metrics(self.val.metrics, device)
         self.best: dict[str, float] | None = None  # its `value` and `iter`
+        self.told: set[str] = set()  # notes, which are the same at each validation
 
     def due(self, iteration: int) -> bool:
         """Whether the options ask for a validation after this iteration."""
@@ -83,6 +84,9 @@ class Validator:
         label, means = self._label(name), table.means("model")
         for text in table.set_aside.values():
             self.log.warning(f"not scored: {text}")
+        for note in {f"{label}: {note}": None for note in table.notes}.keys() - self.told:
+            self.log.warning(note)
+            self.told.add(note)
         shown = "  ".join(f"{metric}: {value:.4f}" for metric, value in means.items())
         self.log.info(f"validation {label} ({len(table.keys)} pictures) at {iteration}: {shown}")
         board.scalars({f"metrics/{label}/{metric}": value for metric, value in means.items()}, iteration)

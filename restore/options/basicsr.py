@@ -8,26 +8,29 @@ ones are told with all other mistakes.
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from restore.errors import UserError, nearest
+from restore.options.basicsr_losses import WORDS as LOSS_WORDS
+from restore.options.basicsr_losses import translate_losses
 from restore.options.document import Document
 from restore.options.walk import section_at
 from restore.registry import ARCHS, BASICSR
 
 Keys = tuple[str, ...]
 
-MODELS = {"SRModel": "Restoration"}
-METRICS = {"calculate_psnr": "psnr", "calculate_ssim": "ssim"}
-OTHER_METRICS = ("calculate_niqe", "calculate_fid", "calculate_psnr_pt", "calculate_ssim_pt", "calculate_lpips")
-OTHER_LOSSES = ("perceptual_opt", "gan_opt", "ldl_opt", "cl_opt", "tv_opt")
+MODELS = {"SRModel": "Restoration", "SRGANModel": "Restoration", "ESRGANModel": "Restoration"}
+METRICS = {"calculate_psnr": "psnr", "calculate_ssim": "ssim", "calculate_niqe": "niqe"}
+OTHER_METRICS = ("calculate_fid", "calculate_psnr_pt", "calculate_ssim_pt", "calculate_lpips")
+NAMESAKES = ("RCAN",)  # ours has the keys and arguments of its authors, not BasicSR's
 SCHEDULERS = {"MultiStepRestartLR": "MultiStepLR", "TrueCosineAnnealingLR": "CosineAnnealingLR"}
 
 NO_EFFECT_HERE = ("prefetch_mode", "num_prefetch_queue", "pin_memory", "persistent_workers", "phase")
 TRAINING_ONLY = ("gt_size", "use_hflip", "use_rot", "num_worker_per_gpu", "batch_size_per_gpu", "dataset_enlarge_ratio")
 WORDS = frozenset(
     (*NO_EFFECT_HERE, *TRAINING_ONLY, "num_gpu", "dist_params", "io_backend", "meta_info_file", "mean", "std", "color")
-    + ("pixel_opt", *OTHER_LOSSES, "loss_weight", "reduction", "test_y_channel", "better", "suffix", "pbar")
+    + (*LOSS_WORDS, "test_y_channel", "better", "suffix", "pbar")
     + ("resume_state", "ignore_resume_networks", "wandb", "model_type", "find_unused_parameters")
 )
 
@@ -42,13 +45,14 @@ def translate(document: Document) -> Document:
     model = ours.data["model_type"]
     if model not in MODELS:
         place = f"{ours.mark(('model_type',))}: model_type"
-        raise UserError(f"{place}: of BasicSR's models {', '.join(MODELS)} is known here so far, found `{model}`")
-    for part in (_general, _datasets, _networks, _paths, _training, _validation, _logging):
-        part(_Translation(ours))
+        raise UserError(f"{place}: of BasicSR's models {', '.join(MODELS)} are known here so far, found `{model}`")
+    relativistic = model == "ESRGANModel"
+    for part in (_general, _datasets, _networks, _paths, partial(_training, relativistic), _validation, _logging):
+        part(Translation(ours))
     return ours
 
 
-class _Translation:
+class Translation:
     """The steps that translating is made of, each on the document in place."""
 
     def __init__(self, document: Document) -> None:
@@ -98,7 +102,7 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-def _general(t: _Translation) -> None:
+def _general(t: Translation) -> None:
     t.put(("model_type",), ("task",), {"type": MODELS[t.pop("model_type")]})
     t.pop("dist_params")
     if t.pop("find_unused_parameters"):
@@ -116,7 +120,7 @@ def _general(t: _Translation) -> None:
         t.put(("num_gpu",), ("device",), "cpu")
 
 
-def _gpus(t: _Translation) -> int:
+def _gpus(t: Translation) -> int:
     """The number of GPUs that BasicSR's `batch_size_per_gpu` counts for."""
     loc, gpus = ("num_gpu",), t.pop("num_gpu")
     if gpus == "auto":
@@ -129,7 +133,7 @@ def _gpus(t: _Translation) -> int:
     return 1
 
 
-def _datasets(t: _Translation) -> None:
+def _datasets(t: Translation) -> None:
     gpus = _gpus(t)
     for name, section in t.section("datasets").items():
         if not isinstance(section, dict):
@@ -145,7 +149,7 @@ def _datasets(t: _Translation) -> None:
             _augmentations(t, at)
 
 
-def _pictures(t: _Translation, at: Keys) -> None:
+def _pictures(t: Translation, at: Keys) -> None:
     """Where the pictures are, and what is done to all of them."""
     section = t.section(*at)
     roots = [section[key] for key in ("dataroot_gt", "dataroot_lq") if isinstance(section.get(key), str)]
@@ -168,7 +172,7 @@ def _pictures(t: _Translation, at: Keys) -> None:
         t.refuse((*at, "color"), "training on Y alone is not known here yet; remove it to train on RGB")
 
 
-def _augmentations(t: _Translation, at: Keys) -> None:
+def _augmentations(t: Translation, at: Keys) -> None:
     """Flips of 1/2 each; `use_rot` is a vertical flip and a transposition, so that with both 8 poses are as likely."""
     hflip, rotation = t.section(*at).get("use_hflip"), t.section(*at).get("use_rot")
     for key, value in (("use_hflip", hflip), ("use_rot", rotation)):
@@ -185,17 +189,18 @@ def _augmentations(t: _Translation, at: Keys) -> None:
     t.pop(*at, "use_rot")
 
 
-def _networks(t: _Translation) -> None:
+def _networks(t: Translation) -> None:
     """BasicSR's zoo answers where no network of that name is here."""
-    t.change(("network_g", "type"), _native_or_guest)
+    for name in ("network_g", "network_d"):
+        t.change((name, "type"), _native_or_guest)
 
 
 def _native_or_guest(name: Any) -> Any:
-    known = not isinstance(name, str) or name in ARCHS or name.startswith(BASICSR)
+    known = not isinstance(name, str) or (name in ARCHS and name not in NAMESAKES) or name.startswith(BASICSR)
     return name if known else BASICSR + name
 
 
-def _paths(t: _Translation) -> None:
+def _paths(t: Translation) -> None:
     if t.pop("path", "resume_state") is not None:
         t.refuse(("path", "resume_state"), "set it to ~, and give the command --resume DIR or --auto_resume")
     if t.pop("path", "ignore_resume_networks"):
@@ -207,30 +212,15 @@ def _paths(t: _Translation) -> None:
         del path[key]
 
 
-def _training(t: _Translation) -> None:
-    train = t.section("train")
+def _training(relativistic: bool, t: Translation) -> None:
     for key in ("total_iter", "warmup_iter"):
         t.change(("train", key), _whole)
-    if "pixel_opt" in train:
-        _pixel_loss(t)
-    for key in OTHER_LOSSES:
-        if t.pop("train", key):
-            t.refuse(("train", key), "this loss is not known here yet; remove it to train without")
+    if t.section("train"):
+        translate_losses(t, relativistic)
     _scheduler(t)
 
 
-def _pixel_loss(t: _Translation) -> None:
-    at: Keys = ("train", "pixel_opt")
-    t.move((*at, "loss_weight"), "weight")
-    reduction = t.section(*at).get("reduction")
-    if reduction not in (None, "mean"):
-        t.refuse((*at, "reduction"), f"losses are means here, found {reduction!r}; set mean, and adapt loss_weight")
-    t.pop(*at, "reduction")
-    t.put(at, ("train", "losses", "pixel"), t.pop(*at))
-    t.document.names[("train", "losses", "pixel", "weight")] = (*at, "loss_weight")
-
-
-def _scheduler(t: _Translation) -> None:
+def _scheduler(t: Translation) -> None:
     at: Keys = ("train", "scheduler")
     t.change((*at, "type"), lambda name: SCHEDULERS.get(name, name) if isinstance(name, str) else name)
     if t.section(*at).get("type") == "MultiStepLR":
@@ -240,7 +230,7 @@ def _scheduler(t: _Translation) -> None:
                 t.refuse((*at, key), "restarts of a multi-step schedule are not known here yet; remove them")
 
 
-def _validation(t: _Translation) -> None:
+def _validation(t: Translation) -> None:
     t.change(("val", "val_freq"), _whole)
     t.pop("val", "pbar")
     if t.pop("val", "suffix") is not None:
@@ -252,7 +242,7 @@ def _validation(t: _Translation) -> None:
             _metric(t, ("val", "metrics", name))
 
 
-def _metric(t: _Translation, at: Keys) -> None:
+def _metric(t: Translation, at: Keys) -> None:
     section = t.section(*at)
     kind = section.get("type")
     if kind in OTHER_METRICS:
@@ -263,17 +253,22 @@ def _metric(t: _Translation, at: Keys) -> None:
         section["type"] = METRICS[kind] + ("_y" if luma is True else "")
         if luma not in (None, True, False):
             t.refuse((*at, "test_y_channel"), f"should be true or false, found {luma!r}")
-        if t.pop(*at, "better") not in (None, "higher"):
-            t.note((*at, "better"), f"higher is better for {section['type']}")
+        better = "lower" if kind == "calculate_niqe" else "higher"
+        if t.pop(*at, "better") not in (None, better):
+            t.note((*at, "better"), f"{better} is better for {section['type']}")
         if t.pop(*at, "input_order") not in (None, "HWC"):
             t.note((*at, "input_order"), "has no effect")
+        if t.pop(*at, "num_thread") is not None:
+            t.note((*at, "num_thread"), "has no effect")
+        if t.pop(*at, "convert_to") not in (None, "y"):
+            t.refuse((*at, "convert_to"), "niqe is of Y; set it to y")
     elif isinstance(kind, str) and kind.startswith("calculate_"):
         hint = nearest(kind, (*METRICS, *OTHER_METRICS)) or f"; known here: {', '.join(METRICS)}"
         t.refuse((*at, "type"), f"no metric `{kind}`{hint}")
         t.pop(*at)
 
 
-def _logging(t: _Translation) -> None:
+def _logging(t: Translation) -> None:
     for key in ("print_freq", "save_checkpoint_freq"):
         t.change(("logger", key), _whole)
     wandb = t.pop("logger", "wandb")

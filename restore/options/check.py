@@ -47,14 +47,23 @@ class Problems:
         order = sorted(self.found, key=lambda loc: (marks[loc].file, marks[loc].line or 0))
         return [f"{marks[loc]}: {self.document.name(loc)}: {' '.join(self.found[loc].split())}" for loc in order]
 
-    def raise_if_any(self) -> None:
-        """Raises a `UserError` with all lines when anything was added."""
-        if self.found:
-            raise UserError("\n".join(["the option file has mistakes:", *self.lines()]))
-
 
 def validate(document: Document) -> Options:
     """Checks a document against the schema, the registries and the disk. Raises as `load` does."""
+    options, problems = check(document)
+    raise_if_any(problems.lines())
+    assert options is not None
+    return options
+
+
+def raise_if_any(lines: list[str]) -> None:
+    """Raises a `UserError` that tells all mistakes, when there are any."""
+    if lines:
+        raise UserError("\n".join(["the option file has mistakes:", *lines]))
+
+
+def check(document: Document) -> tuple[Options | None, Problems]:
+    """The options in a document, or None, and every mistake in it."""
     for registry in REGISTRIES.values():
         registry.discover()  # first, so that a plugin that takes the name of a built-in part is the one to blame
     problems = Problems(document, dict(document.mistakes))
@@ -70,9 +79,7 @@ def validate(document: Document) -> Options:
         elif isinstance(marker, MustExist):
             _check_path(loc, value, problems)
     _check_together(data, problems)
-    problems.raise_if_any()
-    assert options is not None
-    return options
+    return options, problems
 
 
 def _import_plugins(data: dict[str, Any], problems: Problems) -> None:
@@ -166,10 +173,14 @@ def _check_part(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
     if not isinstance(section, dict) or not isinstance(section.get("type"), str):
         return  # told by the schema
     try:
-        schema = REGISTRIES[kind.registry].get(section["type"]).schema
+        entry = REGISTRIES[kind.registry].get(section["type"])
+        schema = entry.schema
     except UserError as error:
         problems.add((*loc, "type"), str(error))
         return
+    for need in getattr(entry.build, "needs", ()):
+        if not value_at(problems.document.data, tuple(need.split("."))):
+            problems.add((*loc, "type"), f"{entry.name} needs `{need}`; add that section")
     model = model_at(Options, loc)
     own = set(model.model_fields) if model else {"type"}
     args = {key: value for key, value in section.items() if key not in own}

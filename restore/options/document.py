@@ -3,9 +3,10 @@
 Only plain data can be written: tags that would construct Python objects are refused, and nothing is ever executed.
 """
 
+import copy
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class Document:
     words: frozenset[str] = frozenset()
     mistakes: dict[Loc, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    def copy(self) -> "Document":
+        """A document whose data and marks can be changed without changing this one's."""
+        return replace(self, data=copy.deepcopy(self.data), marks=dict(self.marks))
 
     def name(self, loc: Loc) -> str:
         """What the file calls `loc`, such as `train.total_iter`."""

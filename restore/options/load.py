@@ -6,11 +6,12 @@ from pathlib import Path
 
 from restore.errors import UserError
 from restore.options import document as doc
-from restore.options.check import validate
 from restore.options.document import Document, Loc, Mark
+from restore.options.overlay import overlay
 from restore.options.paths import nearest_beside
 from restore.options.schema import Options
-from restore.options.walk import section_at, value_at
+from restore.options.stages import STAGES, validate_stages
+from restore.options.walk import section_at
 
 RECIPES = Path(__file__).parents[1] / "recipes"  # a wheel's copy of options/
 
@@ -25,7 +26,20 @@ def load(
     tell: Callable[[str], object] = _print_note,
     testing: bool = False,
 ) -> Options:
-    """The options in a YAML file, with `extends`, plugins and overrides applied.
+    """The options in a YAML file, with `extends`, plugins and overrides applied; of its first stage if it has several.
+
+    As `load_stages`. `testing` leaves out how to train, and the training data, which need not be there.
+    """
+    return load_stages(path, overrides, tell, testing)[0]
+
+
+def load_stages(
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    tell: Callable[[str], object] = _print_note,
+    testing: bool = False,
+) -> list[Options]:
+    """The options of each stage of a YAML file, with `extends`, plugins and overrides applied; mostly there is one.
 
     Args:
         path: the file given to `-opt`, or the name of a recipe that ships; BasicSR's files are translated.
@@ -45,10 +59,11 @@ def load(
         document = translate(document)
     if testing:
         document.data.pop("train", None)
+        document.data.pop(STAGES, None)
         section_at(document.data, ("datasets",)).pop("train", None)
     for note in document.notes:
         tell(note)
-    return validate(document)
+    return validate_stages(document)
 
 
 def _shipped(path: Path) -> Path:
@@ -86,24 +101,8 @@ def read_extended(path: Path, above: tuple[Path, ...] = ()) -> Document:
             f"{mark}: extends: no file {base_path}{hint or '; it is looked for from the folder of this one'}"
         )
     base = read_extended(base_path, chain)
-    _overlay(base, document, ())
+    overlay(base, document, ())
     return Document(document.file, base.data, base.marks | {("extends",): mark})
-
-
-def _overlay(base: Document, top: Document, loc: Loc) -> None:
-    """Writes what `top` says below `loc` over `base`."""
-    base_section, top_section = value_at(base.data, loc), value_at(top.data, loc)
-    for key, value in top_section.items():
-        here = (*loc, key)
-        below = base_section.get(key)
-        same_part = isinstance(below, dict) and isinstance(value, dict)
-        if same_part and value.get("type", below.get("type")) == below.get("type"):
-            base.marks[here] = top.mark(here)
-            _overlay(base, top, here)
-            continue
-        base_section[key] = value
-        base.marks = {k: m for k, m in base.marks.items() if k[: len(here)] != here}
-        base.marks |= {k: m for k, m in top.marks.items() if k[: len(here)] == here}
 
 
 def apply_override(document: Document, override: str) -> None:

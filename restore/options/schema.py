@@ -1,6 +1,6 @@
 """What may stand in an option file: typed, frozen sections with BasicSR's names where it has one."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,6 +18,7 @@ from restore.registry import (
 
 Precision = Literal["fp32", "bf16", "fp16"]
 Folder = Annotated[str, Field(min_length=1)]
+Name = Annotated[str, Field(pattern=r"^[\w][\w.\-]*$", max_length=200)]
 
 
 class Section(BaseModel):
@@ -33,6 +34,7 @@ class TrainData(Part):
     batch_size: Positive = 16  # of one optimizer step's forward pass, over all processes
     num_workers: Count = 2
     dataset_enlarge_ratio: Positive = 1  # an epoch is this many passes
+    degrade_on: Literal["worker", "device"] = "worker"  # where a `degradation` runs; for a GPU `device` is faster
     max_set_aside: Share = 0.01  # the run stops when more than this share of the records is unreadable
 
 
@@ -62,12 +64,24 @@ class Loss(Part):
     weight: float = 1.0
 
 
+class Discriminator(Section):
+    """How discriminators are trained, and when they begin to count."""
+
+    start: Positive = 1  # iteration of the stage from which it is trained, and the generator hears of it
+    every: Positive = 1
+    r1_weight: Annotated[float, Field(ge=0)] = 0.0  # gradient penalty on real pictures, by custom 10
+    r1_every: Positive = 16
+    adaptive_weight: bool = False  # scale the adversarial loss so that its gradient is as large as the others'
+
+
 class Train(Section):
     """How to train."""
 
     total_iter: Positive | None = None
     total_epoch: Positive | None = None
     optim_g: OptimizerPart
+    optim_d: OptimizerPart | None = None
+    discriminator: Discriminator = Discriminator()
     scheduler: SchedulerPart | None = None
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = 0  # the rate grows linearly over the first iterations
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 keeps no average
@@ -121,20 +135,49 @@ class Paths(Section):
     pretrain_network_g: DataPath | None = None
     param_key_g: str | None = None  # for BasicSR's .pth: `params` or `params_ema`; None takes what is there, EMA first
     strict_load_g: bool = True
+    pretrain_network_d: DataPath | None = None
+    param_key_d: str | None = None
+    strict_load_d: bool = True
+    pretrain_network_d_parts: DataPath | None = None
+    param_key_d_parts: str | None = None
+    strict_load_d_parts: bool = True
+
+
+class StageName(Section):
+    """Which of several stages this is, and where it begins."""
+
+    name: Name
+    start_from: Literal["last", "best"] = "last"  # the weights of the stage before
+
+
+class Stage(StageName):
+    """One of several stages of a training: what it overrides."""
+
+    datasets: dict[str, Any] = {}
+    network_d: dict[str, Any] | None = None
+    network_d_parts: dict[str, Any] | None = None
+    path: dict[str, Any] = {}
+    train: dict[str, Any] = {}
+    val: dict[str, Any] = {}
+    logger: dict[str, Any] = {}
 
 
 class Options(Section):
-    """One experiment."""
+    """One experiment, or one stage of it."""
 
-    name: Annotated[str, Field(pattern=r"^[\w][\w.\-]*$", max_length=200)]
+    name: Name
     task: TaskPart = Part(type="Restoration")
     scale: Positive = 1
     manual_seed: int = 0
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     plugins: list[str] = []
     network_g: ArchPart
+    network_d: ArchPart | None = None
+    network_d_parts: ArchPart | None = None  # the discriminator of eyes and mouth
     datasets: Datasets = Datasets()
     path: Paths = Paths()
     train: Train | None = None
     val: Val = Val()
     logger: Logger = Logger()
+    stages: list[Stage] | None = None
+    stage: StageName | None = None  # the stage that these options are of; `load_stages` writes it

@@ -21,7 +21,11 @@ def build_network(options: Options, name: str, device: torch.device) -> nn.Modul
         raise UserError(f"{name}: {part.type}: {error}") from error
     pretrained = getattr(options.path, f"pretrain_{name}")
     if pretrained is not None:
-        load_weights(network, resolve(pretrained), options.path.param_key_g, options.path.strict_load_g)
+        net = name.removeprefix("network")  # `_g` or `_d`
+        key, strict = getattr(options.path, f"param_key{net}"), getattr(options.path, f"strict_load{net}")
+        transfer = load_weights(network, resolve(pretrained), key, strict)
+        if not transfer.complete:
+            print(f"{name}: {transfer}", flush=True)
     if options.train is not None and options.train.grad_checkpointing:
         _enable_checkpointing(network, part)
     network.to(device)

@@ -1,41 +1,61 @@
-"""Restoration: one network maps LQ to GT, trained with losses on their difference."""
+"""Restoration: a network maps LQ to GT, trained with losses on their difference, and against adversaries if wanted."""
 
 import torch
 from torch import Tensor, nn
 
 from restore.errors import UserError
+from restore.losses.gan_loss import AdversarialLoss
 from restore.options.schema import Options
 from restore.registry import TASKS
 from restore.step import Step
+from restore.tasks.adversary import Adversary
 from restore.tasks.networks import build_network
 from restore.tasks.task import Autocast, Losses, Phase, build_losses, build_optimizer, weigh
 
 
 @TASKS.register
 class Restoration:
-    """Super-resolution and other restoration with one network and no adversary."""
+    """Super-resolution and other restoration with one network, and a discriminator for each adversarial loss."""
 
     def __init__(self, options: Options, device: torch.device, autocast: Autocast) -> None:
         self.autocast = autocast
         self.network_g = build_network(options, "network_g", device)
         self.networks = {"network_g": self.network_g}
         self.phases: list[Phase] = []
+        self.adversaries: list[Adversary] = []
         if options.train is None:
             return
-        self.losses = build_losses(options.train.losses, device)
+        losses = build_losses(options.train.losses, device)
+        self.losses = {name: loss for name, loss in losses.items() if not isinstance(loss[1], AdversarialLoss)}
         self.forward = torch.compile(self.network_g) if options.train.compile else self.network_g
         optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
         self.phases.append(Phase("g", [self.network_g], optimizer, self.generator_losses))
+        for name, (weight, loss) in losses.items():
+            if isinstance(loss, AdversarialLoss):
+                self._oppose(options, name, weight, loss, device)
 
-    def prepare(self, batch: dict[str, Tensor]) -> Step:
+    def _oppose(self, options: Options, name: str, weight: float, loss: AdversarialLoss, device: torch.device) -> None:
+        if getattr(options, loss.section) is None or loss.section in self.networks:
+            raise UserError(f"train.losses.{name}: there is no `{loss.section}` of its own for it")
+        adversary = Adversary(options, name, weight, loss, device, self.autocast)
+        self.adversaries.append(adversary)
+        self.networks[loss.section] = adversary.network
+        self.phases.append(adversary.phase)
+
+    def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         if "gt" not in batch:
             raise UserError("training needs GT pictures: use GTImageDataset or PairedImageDataset")
-        return Step(lq=batch["lq"], gt=batch["gt"])
+        real, landmarks = batch.get("real", batch["gt"]), batch.get("landmarks")
+        return Step(lq=batch["lq"], gt=batch["gt"], iter=iteration, real=real, landmarks=landmarks)
 
     def generator_losses(self, step: Step) -> Losses:
-        with self.autocast():
+        with self.autocast():  # of the losses, what looks through a network; sums and differences stay in float32
             step.pred = self.forward(step.lq)
-        return weigh(self.losses, step)
+            losses = weigh(self.losses, step)
+        adversarial: Losses = {}
+        for adversary in self.adversaries:
+            adversarial |= adversary.generator_losses(step, losses, self.network_g)
+        return losses | adversarial
 
     def predict(self, network: nn.Module, lq: Tensor) -> Tensor:
         with self.autocast():

@@ -1,6 +1,6 @@
 """What the trainer asks of a task, and the phases that a task's step is made of."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -23,7 +23,8 @@ Autocast = Callable[[], AbstractContextManager[object]]
 class Phase:
     """One optimizer's share of a training step: a PSNR task has one, a GAN has two.
 
-    `losses(step)` gives weighted scalars by name; the phase runs every `every` iterations, from iteration `start` on.
+    `losses(step)` gives weighted scalars by name; those called `l_*` are summed, others are only told. The phase runs
+    every `every` iterations, from iteration `start` of the stage on.
     """
 
     name: str
@@ -34,7 +35,7 @@ class Phase:
     start: int = 1
 
     def due(self, iteration: int) -> bool:
-        """Whether the phase runs at this iteration, counted from 1."""
+        """Whether the phase runs at this iteration of the stage, counted from 1."""
         return iteration >= self.start and (iteration - self.start) % self.every == 0
 
     @property
@@ -51,8 +52,8 @@ class Task(Protocol):
 
     def __init__(self, options: Options, device: torch.device, autocast: Autocast) -> None: ...
 
-    def prepare(self, batch: dict[str, Tensor]) -> Step:
-        """A step's tensors from a batch on the device, the degradation included."""
+    def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
+        """A step's tensors from a batch on the device, at an iteration of the stage counted from 1."""
 
     def predict(self, network: nn.Module, lq: Tensor) -> Tensor:
         """The network's answer to whole LQ pictures, (N, 3, H, W) in [0, 1]: for validation and testing."""
@@ -63,7 +64,7 @@ def build_losses(sections: dict[str, LossSection | None], device: torch.device) 
     return {name: (section.weight, LOSSES.build(section).to(device)) for name, section in sections.items() if section}
 
 
-def weigh(losses: dict[str, tuple[float, Loss]], step: Step) -> Losses:
+def weigh(losses: Mapping[str, tuple[float, Loss]], step: Step) -> Losses:
     """Each loss of a step times its weight, as `l_<name>`."""
     return {f"l_{name}": weight * loss(step) for name, (weight, loss) in losses.items()}
 

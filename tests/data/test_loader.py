@@ -134,7 +134,7 @@ def test_enlarged_data_set_shows_every_record_as_often():
 
 def test_same_record_gets_other_draws_each_epoch():
     samples = KeyedSamples(Source(), seed=0)
-    one, other = (samples[Place(epoch, 0, 5)][0]["gt"] for epoch in (0, 1))
+    one, other = (samples[Place(epoch, 0, 5)].tensors["gt"] for epoch in (0, 1))
     assert not torch.equal(one, other)
 
 

@@ -22,7 +22,7 @@ def optimizer(lr=LR, kind=torch.optim.SGD, **args):
 
 
 def schedule(section=None, warmup=0, lr=LR):
-    return Schedule(Part(**section) if section else None, warmup, optimizer(lr))
+    return Schedule(Part(**section) if section else None, warmup, 100, optimizer(lr))
 
 
 def rates(plan, count, start=0):
@@ -130,7 +130,7 @@ def offered():
 @pytest.mark.parametrize("name", offered())
 def test_every_scheduler_by_name_goes_on_exactly(name):
     section = {"type": name, **NEEDED.get(name, {})}
-    make = lambda: Schedule(Part(**section), 5, optimizer(momentum=0.9))  # noqa: E731
+    make = lambda: Schedule(Part(**section), 5, 100, optimizer(momentum=0.9))  # noqa: E731
     whole = rates(make(), 20)
     for stop in (2, 5, 11):
         first = make()
@@ -169,3 +169,16 @@ def test_every_optimizer_by_name_trains_and_goes_on_exactly(name):
     resumed, _ = run(range(5, 8), state, weight)
     assert torch.equal(whole["weight"], resumed["weight"])
     assert not torch.equal(whole["weight"], run([])[0]["weight"])
+
+
+@pytest.mark.parametrize("eta_min", [0.0, 1e-6])
+def test_cosine_over_the_whole_training_is_torchs_with_its_length(eta_min):
+    """torch.optim.lr_scheduler.CosineAnnealingLR in its closed form: its recursion drifts by rounding."""
+    ours = rates(schedule({"type": "CosineLR", "eta_min": eta_min}), 100)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer(), T_max=100, eta_min=eta_min)
+    expected = []
+    for _ in range(100):
+        expected.append(theirs.optimizer.param_groups[0]["lr"])
+        theirs.optimizer.step()
+        theirs.step()
+    assert ours == pytest.approx(expected, rel=1e-6, abs=1e-12)

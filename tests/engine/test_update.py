@@ -104,7 +104,7 @@ def test_accumulated_parts_equal_the_whole_batch(lab, accumulate):
         from restore.engine.experiment import Experiment
         from restore.engine.logging import Log
 
-        trainer = Trainer(options, Experiment(options), Log())
+        trainer = Trainer(options, Experiment([options]), Log())
         trainer.task.networks["network_g"].double()
         trainers.append(trainer)
     with trainers[0]._batches() as batches:

@@ -336,12 +336,11 @@ def test_what_changes_no_result_is_noted_with_its_line(old: str, new: str, key: 
 
 
 def test_metrics_that_are_not_here_are_noted() -> None:
-    text = changed("    luma:\n      type: calculate_ssim", "    niqe:\n      type: calculate_niqe")
+    text = changed("    luma:\n      type: calculate_ssim", "    fid:\n      type: calculate_fid")
     options, (note,) = read(text)
     assert list(options.val.metrics) == ["psnr"]
     assert (
-        note
-        == f"b.yml:{line_of(text, 'niqe:')}: val.metrics.niqe: `calculate_niqe` is not known here yet; it is left out"
+        note == f"b.yml:{line_of(text, 'fid:')}: val.metrics.fid: `calculate_fid` is not known here yet; it is left out"
     )
 
 
@@ -366,8 +365,15 @@ REFUSED = [
     ("use_rot: true", "use_rot: 0.5", "datasets.train.use_rot", "should be true or false, found 0.5"),
     ("num_gpu: 2", "num_gpu: two", "num_gpu", "should be a number of GPUs, or auto, found 'two'"),
     ("reduction: mean", "reduction: sum", "train.pixel_opt.reduction", "set mean, and adapt loss_weight"),
-    ("warmup_iter: -1", "perceptual_opt: {type: PerceptualLoss}", "train.perceptual_opt", "not known here yet"),
-    ("warmup_iter: -1", "gan_opt: {type: GANLoss}", "train.gan_opt", "not known here yet"),
+    ("warmup_iter: -1", "ldl_opt: {type: L1Loss}", "train.ldl_opt", "not known here yet"),
+    ("warmup_iter: -1", "net_d_iters: 2", "train.net_d_iters", "set it to 1"),
+    ("warmup_iter: -1", "gan_opt: {type: GANLoss, real_label_val: 0.9}", "train.gan_opt.real_label_val", "only 1 is"),
+    (
+        "warmup_iter: -1",
+        "perceptual_opt: {type: PerceptualLoss, criterion: fro}",
+        "train.perceptual_opt.criterion",
+        "`fro`",
+    ),
     ("type: calculate_psnr", "type: calculate_pnsr", "val.metrics.psnr.type", "did you mean `calculate_psnr`?"),
     ("test_y_channel: false", "test_y_channel: 3", "val.metrics.psnr.test_y_channel", "true or false, found 3"),
     ("restart_weights: [1, 0.5]", "restart_weight: [1, 0.5]", "train.scheduler.restart_weight", "`restart_weights`?"),
@@ -416,9 +422,59 @@ def test_refusals_and_other_mistakes_are_told_together() -> None:
     assert [line.split(": ")[1] for line in mistakes(text)] == ["network_g.num_fet", "path.resume_state"]
 
 
-@pytest.mark.parametrize("model", ["SRGANModel", "ESRGANModel", "SwinIRModel", "SRModle"])
+def test_niqe_is_known() -> None:
+    niqe = "    luma:\n      type: calculate_niqe\n      num_thread: 4\n      better: lower"
+    text = changed("    luma:\n      type: calculate_ssim", niqe).replace("      test_y_channel: true\n", "")
+    options, notes = read(text)
+    assert options.val.metrics["luma"].model_dump() == {"type": "niqe", "crop_border": 3}
+    assert [note.rpartition(": ")[2] for note in notes] == ["has no effect"]
+
+
+GAME = """\
+  warmup_iter: -1
+  optim_d: {type: Adam, lr: !!float 1e-4, weight_decay: 0, betas: [0.9, 0.99]}
+  perceptual_opt:
+    type: PerceptualLoss
+    layer_weights: {'conv5_4': 1}
+    vgg_type: vgg19
+    use_input_norm: true
+    range_norm: false
+    perceptual_weight: 0.8
+    style_weight: 0
+    criterion: l1
+  gan_opt: {type: GANLoss, gan_type: vanilla, real_label_val: 1.0, fake_label_val: 0.0, loss_weight: !!float 5e-3}
+  net_d_iters: 1
+  net_d_init_iters: 0
+"""
+
+
+@pytest.mark.parametrize(("model", "kind"), [("SRGANModel", "GANLoss"), ("ESRGANModel", "RelativisticGANLoss")])
+def test_a_game_against_a_discriminator_is_read_whole(model: str, kind: str) -> None:
+    """The settings of BasicSR's train_MSRGAN_x4.yml."""
+    text = changed("SRModel", model).replace("  warmup_iter: -1\n", GAME)
+    text = text.replace("path:\n", "network_d: {type: VGGStyleDiscriminator, num_in_ch: 3, num_feat: 8}\npath:\n", 1)
+    options, notes = read(text)
+    assert notes == []
+    assert options.network_d is not None
+    assert options.network_d.type == "VGGStyleDiscriminator"
+    assert options.train is not None
+    assert options.train.model_dump()["losses"] == {
+        "pixel": {"type": "L1Loss", "weight": 0.7},
+        "perceptual": {
+            "type": "PerceptualLoss",
+            "weight": 0.8,
+            "layers": {"conv5_4": 1},
+            "network": "vgg19",
+            "criterion": "l1",
+        },
+        "adversarial": {"type": kind, "weight": 0.005, "gan_type": "vanilla"},
+    }
+
+
+@pytest.mark.parametrize("model", ["SwinIRModel", "SRModle"])
 def test_other_models_are_told(model: str) -> None:
-    expected = f"b.yml:2: model_type: of BasicSR's models SRModel is known here so far, found `{model}`"
+    known = "SRModel, SRGANModel, ESRGANModel"
+    expected = f"b.yml:2: model_type: of BasicSR's models {known} are known here so far, found `{model}`"
     assert mistakes(changed("SRModel", model)) == [expected]
 
 

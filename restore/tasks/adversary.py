@@ -1,0 +1,108 @@
+"""A discriminator of a task: what it tells the generator, and the phase that trains it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from restore.losses.gan_loss import AdversarialLoss
+from restore.options.schema import Discriminator, Options
+from restore.step import Step
+from restore.tasks.networks import build_network
+from restore.tasks.task import Autocast, Losses, Phase, build_optimizer, weigh
+
+
+class Adversary:
+    """A discriminator with its optimizer, and the adversarial loss that both sides of the game read.
+
+    Each has its own section of the option file, `network_d` or `network_d_parts`, and trains in the phase named after
+    it, `d` or `d_parts`. `train.discriminator` and `train.optim_d` count for all.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        name: str,
+        weight: float,
+        loss: AdversarialLoss,
+        device: torch.device,
+        autocast: Autocast,
+    ) -> None:
+        assert options.train is not None
+        assert options.train.optim_d is not None
+        self.network = build_network(options, loss.section, device)
+        self.name, self.weight, self.loss, self.autocast = name, weight, loss, autocast
+        self.settings: Discriminator = options.train.discriminator
+        optimizer = build_optimizer(options.train.optim_d, self.network, device)
+        self.forward = torch.compile(self.network) if options.train.compile else self.network
+        every, start = self.settings.every, self.settings.start
+        phase = loss.section.removeprefix("network_")
+        self.phase = Phase(phase, [self.network], optimizer, self.discriminator_losses, every, start)
+
+    def counts(self, step: Step) -> bool:
+        """Whether the generator hears of the discriminator yet."""
+        return step.iter >= self.settings.start
+
+    def generator_losses(self, step: Step, others: Losses, generator: nn.Module) -> Losses:
+        """What the generator hears, given the losses it has already, from which an adaptive weight is made."""
+        if not self.counts(step):
+            return {}
+        self.judge(step)
+        losses = weigh({self.name: (self.weight, self.loss)}, step)
+        if not self.settings.adaptive_weight or not others:
+            return losses
+        total = torch.stack([loss.float() for loss in others.values()]).sum()
+        scale = self.weight * adaptive_weight(total, next(iter(losses.values())), generator)
+        return {name: loss * scale for name, loss in losses.items()} | {f"adaptive_weight_{self.phase.name}": scale}
+
+    def judge(self, step: Step) -> None:
+        """Gives the generator's step its logits. Gradients pass through the discriminator and leave none in it."""
+        with _frozen(self.network), self.autocast():
+            step.logits_pred = self.forward(self.loss.view(step, step.pred)).float()
+            if self.loss.wants_real:
+                with torch.no_grad():
+                    step.logits_real = self.forward(self.loss.view(step, step.real)).float()
+
+    def discriminator_losses(self, step: Step) -> Losses:
+        """The game's other side, on the picture that the generator made before its own step."""
+        with self.autocast():
+            step.logits_real = self.forward(self.loss.view(step, step.real)).float()
+            step.logits_pred = self.forward(self.loss.view(step, step.pred.detach())).float()
+        sure = {"out_d_real": step.logits_real.detach().mean(), "out_d_fake": step.logits_pred.detach().mean()}
+        losses = self.loss.discriminator(step) | sure
+        if self.settings.r1_weight and step.iter % self.settings.r1_every == 0:
+            losses |= {"l_d_r1": self.settings.r1_weight / 2 * self.settings.r1_every * self.penalty(step)}
+        return {name.replace("_d_", f"_{self.phase.name}_"): loss for name, loss in losses.items()}
+
+    def penalty(self, step: Step) -> Tensor:
+        """R1, the squared gradient of real pictures' logits (Mescheder et al., ICML 2018), in float32: it is
+        differentiated twice. Computed lazily and weighted up by as much, as in StyleGAN2 (Karras et al., CVPR 2020).
+        """
+        real = self.loss.view(step, step.real).detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(self.network(real).float().sum(), real, create_graph=True)
+        squared: Tensor = gradient.square().sum(dim=(1, 2, 3))
+        return squared.mean()
+
+
+@contextmanager
+def _frozen(network: nn.Module) -> Iterator[None]:
+    network.requires_grad_(False)
+    try:
+        yield
+    finally:
+        network.requires_grad_(True)
+
+
+def adaptive_weight(others: Tensor, adversarial: Tensor, network: nn.Module) -> Tensor:
+    """How many times longer the gradient of the other losses is than the adversarial one's, at the network's end.
+
+    Esser et al., "Taming transformers" (CVPR 2021), equation 7, limited to 10,000 as there; without its 1e-4 below the
+    line, which suits sums over pixels: losses are means here. The last among the network's parameters that has more
+    than one dimension stands for its last layer.
+    """
+    last = [p for p in network.parameters() if p.ndim > 1 and p.requires_grad][-1]
+    (to_others,) = torch.autograd.grad(others, last, retain_graph=True)
+    (to_adversarial,) = torch.autograd.grad(adversarial, last, retain_graph=True)
+    ratio: Tensor = to_others.norm() / to_adversarial.norm()
+    return ratio.nan_to_num(0.0).clamp(0, 1e4).detach()
