@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from restore import __version__, test, train
-from restore.apps import check, listing, prepare
+from restore.apps import check, compare, inspecting, listing, plot, prepare, weights
 from restore.errors import run_main
 
 
@@ -19,9 +19,13 @@ def build_parser() -> argparse.ArgumentParser:
         ("test", test, "score or apply a model"),
         ("check", check, "tell every mistake in an option file"),
         ("list", listing, "show what option files can name"),
+        ("compare", compare, "score models and interpolations side by side, with intervals"),
+        ("plot", plot, "draw the curves of experiments"),
+        ("inspect", inspecting, "tell what a checkpoint or weights file holds"),
     ):
         module.add_arguments(verbs.add_parser(name, help=about, description=module.__doc__))
     prepare.add_parser(verbs)
+    weights.add_parser(verbs)
     return parser
 
 

@@ -3,6 +3,7 @@
 import argparse
 import csv
 import hashlib
+import importlib.util
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -29,7 +30,7 @@ from restore.options.document import Document
 from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.progress import watched
-from restore.registry import DATASETS, TASKS
+from restore.registry import ARCHS, DATASETS, METRICS, TASKS, Part
 from restore.weights import locate, read_weights
 
 MODEL = "model"
@@ -47,9 +48,9 @@ def evaluate(options: Options) -> dict[str, Table]:
     sets = options.datasets.evaluation("test") or options.datasets.evaluation("val")
     if not sets:
         raise UserError(f"{options.name}: names no test set; add `datasets.test`")
-    if options.path.pretrain_network_g is None:
+    if _weights_file(options) is None:
         raise UserError(f"{options.name}: no weights to test; add `path.pretrain_network_g`")
-    methods, metrics = _methods(options), build_metrics(options.val.metrics)
+    methods, metrics = _methods(options), build_metrics(options.val.metrics, pick_device(options.device))
     root = Path(options.path.results_root) / options.name
     report = Report(options.scale, [name for name in methods if name in ("bicubic", MODEL)])
     tables = {}
@@ -61,6 +62,14 @@ def evaluate(options: Options) -> dict[str, Table]:
         report.write(root / "report.png")
     print(f"\nresults: {root}")
     return tables
+
+
+def _weights_file(options: Options) -> Path | None:
+    """The file that the network's weights come from, if any."""
+    if options.path.pretrain_network_g is not None:
+        return locate(resolve(options.path.pretrain_network_g))
+    brings = getattr(ARCHS.get(options.network_g.type).build, "brings_weights", False)
+    return resolve(options.network_g.args["file"]) if brings else None
 
 
 def document_for(args: argparse.Namespace) -> Document:
@@ -75,19 +84,25 @@ def document_for(args: argparse.Namespace) -> Document:
         network = doc.parse_value(args.network_g, "--network_g")
     elif "arch" in facts:
         network = facts["arch"]
+    elif importlib.util.find_spec("spandrel"):
+        network = {"type": "Spandrel", "file": args.model}
     else:
-        raise UserError(f"{path}: does not say which network it is for; add --network_g '{{type: MSRResNet, ...}}'")
+        raise UserError(
+            f"{path}: does not say which network it is for; add --network_g '{{type: MSRResNet, ...}}', or "
+            "`pip install spandrel`, which may know"
+        )
     if not isinstance(network, dict):
         raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
-    scale = facts.get("scale") or network.get("upscale") or network.get("scale") or 1
+    own = network.get("type") == "Spandrel"
+    scale = facts.get("scale") or _scale_of(network)
     data = {
         "name": args.name,
         "scale": scale,
         "network_g": network,
         "datasets": {"test": _dataset_section(args)},
-        "path": {"pretrain_network_g": args.model},
+        "path": {} if own else {"pretrain_network_g": args.model},
         "val": {
-            "metrics": {name: {"crop_border": args.crop_border} for name in args.metrics},
+            "metrics": {name: _bordered(name, args.crop_border) for name in args.metrics},
             "baselines": args.baselines,
             "tile": args.tile,
             "save_img": True,
@@ -95,6 +110,27 @@ def document_for(args: argparse.Namespace) -> Document:
         },
     }
     return Document("restore test", data)
+
+
+def _scale_of(network: dict[str, Any]) -> int:
+    """The factor that a network section means: as written, else its default, else what its weights are for."""
+    if network.get("type") == "Spandrel":
+        scale: int = ARCHS.build(Part.model_validate(network)).scale
+        return scale
+    for key in ("upscale", "scale"):
+        if key in network:
+            return int(network[key])
+        known = str(network.get("type"))
+        field = ARCHS.get(known).schema.model_fields.get(key) if known in ARCHS else None
+        if field is not None and isinstance(field.default, int):
+            return field.default
+    return 1
+
+
+def _bordered(metric: str, crop_border: int) -> dict[str, int]:
+    """A metric's section. Those of whole sets, and those with networks, compare whole pictures."""
+    known = metric not in METRICS or "crop_border" in METRICS.get(metric).parameters  # an unknown one is told later
+    return {"crop_border": crop_border} if known else {}
 
 
 def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
@@ -134,6 +170,8 @@ def _evaluate_set(
             report.add(picture)
     for text in table.set_aside.values():
         print(f"WARNING not scored: {text}")
+    for note in table.notes:
+        print(f"WARNING {note}")
     if not table.keys:
         raise UserError(f"{folder.name}: none of its {len(dataset)} pictures could be read")
     images.write_atomic(folder / "scores.csv", _csv(table).encode())
@@ -169,7 +207,7 @@ def _csv(table: Table) -> str:
 
 
 def _json(options: Options, table: Table, metrics: Mapping[str, Metric]) -> str:
-    weights = locate(resolve(options.path.pretrain_network_g or ""))
+    weights = _weights_file(options) or Path()
     facts = {
         "experiment": options.name,
         "network_g": {"type": options.network_g.type, **options.network_g.args},
@@ -178,6 +216,7 @@ def _json(options: Options, table: Table, metrics: Mapping[str, Metric]) -> str:
         "pictures": len(table.keys),
         "set_aside": table.set_aside,
         "protocols": {name: metric.protocol for name, metric in metrics.items()},
+        "notes": table.notes,
         "means": {method: table.means(method) for method in table.rows},
     }
     return json.dumps(facts, indent=1, ensure_ascii=False)

@@ -89,11 +89,16 @@ def cost(entry: "Entry", size: int) -> str:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    if any(info.is_required() for info in entry.schema.model_fields.values()):
+        return "its cost hangs on arguments that have no default"
     network = on_meta(entry, {})
     parameters = sum(p.numel() for p in network.parameters())
     counter = FlopCounterMode(display=False)
-    with counter, torch.device("meta"):
-        output = network(torch.empty(1, 3, size, size))
+    try:
+        with counter, torch.device("meta"):
+            output = network(torch.empty(1, 3, size, size))
+    except (ValueError, RuntimeError) as error:
+        return f"defaults: {parameters:,} parameters; takes no {size}x{size} ({error}); try another --size"
     macs = counter.get_total_flops() / 2
     shape = "x".join(map(str, output.shape[2:]))
     return f"defaults: {parameters:,} parameters; {macs / 1e9:.2f} GMACs for {size}x{size} to {shape}"

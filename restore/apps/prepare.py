@@ -19,8 +19,10 @@ MIN_FACE = 32
 def add_parser(subparsers: Any) -> None:
     """Adds `prepare` with its verbs; each sets `run` to the function that takes the parsed arguments."""
     parser = subparsers.add_parser("prepare", help="turn pictures into LMDBs, draw faces, download data sets")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lmdb|drawn|astronaut|download")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lmdb|degrade|landmarks|drawn|astronaut|download")
     _add_lmdb(verbs)
+    _add_degrade(verbs)
+    _add_landmarks(verbs)
     _add_drawn(verbs)
     _add_astronaut(verbs)
     _add_download(verbs)
@@ -45,6 +47,32 @@ def _add_lmdb(verbs: Any) -> None:
     parser.add_argument("--seed", type=int, default=0, help="which pictures go to which part of the split (0)")
     parser.add_argument("--verify", action="store_true", help="read every record back and compare it with its source")
     _add_common(parser, prepare_lmdb)
+
+
+def _add_degrade(verbs: Any) -> None:
+    about = "Write a fixed LQ set of a folder or LMDB, with a manifest from which others make the same one."
+    parser = verbs.add_parser(
+        "degrade", help="a fixed LQ set, or a sheet of what a degradation does", description=about
+    )
+    parser.add_argument("input", type=Path, nargs="?", metavar="SRC", help="folder or .lmdb of GT pictures")
+    parser.add_argument("output", type=Path, nargs="?", metavar="DST", help="folder or .lmdb for the LQ pictures")
+    parser.add_argument("--degradation", required=True, metavar="YAML", help="e.g. '[{type: realesrgan}]'")
+    parser.add_argument("--scale", type=_positive, default=4, help="GT size over LQ size (4)")
+    parser.add_argument("--size", type=_positive, help="bring GT to a square of SIZE pixels first")
+    parser.add_argument("--seed", type=int, default=0, help="which draws (0)")
+    parser.add_argument("--gt", type=Path, metavar="DST", help="folder or .lmdb for the GT that belongs to the LQ")
+    parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="one face and several draws of its LQ")
+    parser.add_argument("-n", type=_positive, default=8, help="draws in the preview (8)")
+    _add_common(parser, degrade)
+
+
+def _add_landmarks(verbs: Any) -> None:
+    about = "Find the faces in a folder or LMDB; write five landmarks of the largest in each picture to a JSON file."
+    parser = verbs.add_parser("landmarks", help="where eyes, nose and mouth are, for losses on them", description=about)
+    parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
+    parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
+    parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
+    parser.set_defaults(run=landmarks)
 
 
 def _add_drawn(verbs: Any) -> None:
@@ -205,6 +233,20 @@ def _workers(args: argparse.Namespace) -> int:
     from restore.apps.pool import available_cpus
 
     return args.workers or available_cpus()
+
+
+def degrade(args: argparse.Namespace) -> None:
+    """`restore prepare degrade`: see `restore.apps.degrade`."""
+    from restore.apps.degrade import run
+
+    run(args)
+
+
+def landmarks(args: argparse.Namespace) -> None:
+    """`restore prepare landmarks`: see `restore.apps.landmarks`."""
+    from restore.apps.landmarks import run
+
+    run(args)
 
 
 # --------------------------------------------------------------------------------------------- drawn and downloaded

@@ -1,0 +1,238 @@
+"""Compares any number of models and interpolations on one test set: tables with intervals, and pictures."""
+
+import argparse
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from restore.errors import UserError, nearest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from restore.apps.comparison import Comparison
+    from restore.engine.validation import Method, Scored, Table
+    from restore.options.schema import Options
+
+BASELINES = ("bilinear", "bicubic", "lanczos")
+COLUMNS = ("LQ", "GT")  # of a grid: no method may be called so
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of `restore compare`."""
+    parser.add_argument(
+        "--models",
+        nargs="+",
+        required=True,
+        metavar="NAME=PATH",
+        help="each a checkpoint, checkpoints/best, an experiment's folder, or a weights file",
+    )
+    parser.add_argument(
+        "--network_g",
+        nargs="+",
+        default=[],
+        metavar="NAME=YAML",
+        help="the network of a model whose file does not say: NAME='{type: EDSR, ...}'",
+    )
+    parser.add_argument("--gt", required=True, metavar="DIR", help="GT pictures, a folder or .lmdb")
+    parser.add_argument("--input", metavar="DIR", help="LQ pictures of the same names; without, LQ is made from GT")
+    parser.add_argument("--scale", type=int, help="GT size over LQ size, where no model's file says it")
+    parser.add_argument("--metrics", nargs="+", default=["psnr", "ssim"], metavar="NAME", help="psnr ssim by default")
+    parser.add_argument("--crop_border", type=int, default=0, help="pixels at the border that are not scored (0)")
+    parser.add_argument("--baselines", nargs="*", default=list(BASELINES), metavar="NAME", help=" ".join(BASELINES))
+    parser.add_argument("--reference", default="bicubic", help="the method that differences are to (bicubic)")
+    parser.add_argument("--tile", type=int, help="side of the tiles in LQ pixels, where memory is short")
+    parser.add_argument("--grid_every", type=int, default=10, metavar="N", help="draw every Nth picture (10); 0: none")
+    parser.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="a.b=c", help="as datasets.test.downsample=aliased_cv2"
+    )
+    parser.add_argument("-o", "--output", type=Path, default=Path("results/compare"), help="folder (results/compare)")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Compares, prints the tables and writes them with the pictures. Raises `UserError`."""
+    from restore.engine.device import pick_device, prepare_backend
+
+    models = _models(args)
+    first = next(iter(models.values()))
+    device = pick_device(first.device)
+    prepare_backend(device, deterministic=False)
+    comparison, table = compare(models, args.reference, device, args.output / "grid", args.grid_every)
+    _write(args.output, comparison, table)
+    print(f"\n{comparison.markdown()}\n\nresults: {args.output}")
+
+
+def compare(
+    models: "Mapping[str, Options]", reference: str, device: "torch.device", grids: Path, grid_every: int
+) -> "tuple[Comparison, Table]":
+    """Scores models and interpolations on the test set of the first one's options.
+
+    Args:
+        models: the options of each; data, metrics and baselines are those of the first.
+        reference: the method that the others' differences are to.
+        device: where the models run.
+        grids: the folder that every `grid_every`th picture is drawn into; 0 draws none.
+
+    Raises:
+        UserError: no such reference, weights that cannot be read, or no picture that could be scored.
+    """
+    from restore import keyed
+    from restore.apps.comparison import Comparison
+    from restore.engine.validation import Table, build_metrics, score
+    from restore.progress import watched
+    from restore.registry import DATASETS
+
+    first = next(iter(models.values()))
+    methods = _methods(models, reference, device)
+    metrics, table = build_metrics(first.val.metrics, device), Table()
+    section = next(iter(first.datasets.evaluation("test").values()))
+    dataset = DATASETS.build(section)
+    scored = score(dataset, methods, metrics, first.manual_seed, table)
+    for number, picture in enumerate(watched(scored, len(dataset), "compare")):
+        if grid_every and number % grid_every == 0:
+            _draw(grids, number, picture, first.scale, next(iter(metrics)))
+    for text in table.set_aside.values():
+        print(f"WARNING not scored: {text}")
+    if not table.keys:
+        reason = next(iter(table.set_aside.values()), "it holds none")
+        raise UserError(f"{section.args['dataroot_gt']}: not one picture could be scored: {reason}")
+    facts = {name: _facts(models.get(name)) | {"ms": method.median_ms()} for name, method in methods.items()}
+    data = _data(section.args, first.scale, device)
+    comparison = Comparison(data, metrics, reference, facts)
+    comparison.measure(table, keyed.draws(first.manual_seed, "bootstrap"))
+    return comparison, table
+
+
+class Timed:
+    """A method that remembers how long each call took."""
+
+    def __init__(self, method: "Method") -> None:
+        self.method, self.seconds = method, list[float]()
+
+    def __call__(self, lq: "Tensor") -> "Tensor":
+        began = time.perf_counter()
+        pred = self.method(lq)  # on the CPU again: a GPU has finished
+        self.seconds.append(time.perf_counter() - began)
+        return pred
+
+    def median_ms(self) -> float:
+        """The median over the calls: the first one, which warms up, does not count for more than it is."""
+        return sorted(self.seconds)[len(self.seconds) // 2] * 1000
+
+
+def _models(args: argparse.Namespace) -> "dict[str, Options]":
+    """The options that stand for each model."""
+    named, networks = _pairs(args.models, "--models"), _pairs(args.network_g, "--network_g")
+    for name in named:
+        if name in (*args.baselines, *COLUMNS):
+            raise UserError(f"--models {name}=...: `{name}` is a column already; choose another name")
+    for name in networks:
+        if name not in named:
+            raise UserError(f"--network_g {name}=...: no model of that name{nearest(name, named)}")
+    models = {name: _options(args, path, networks.get(name)) for name, path in named.items()}
+    scales = {name: options.scale for name, options in models.items()}
+    if len(set(scales.values())) > 1:
+        told = ", ".join(f"{name} x{scale}" for name, scale in scales.items())
+        raise UserError(f"--models: of different scales: {told}; leave some out, or say what is right with --scale")
+    return models
+
+
+def _options(args: argparse.Namespace, path: str, network: str | None) -> "Options":
+    """The options that `restore test --model` has for one model, and what is said here besides."""
+    from restore.apps.evaluate import document_for
+    from restore.options.check import validate
+    from restore.options.load import apply_override
+
+    document = document_for(argparse.Namespace(**vars(args) | {"model": path, "network_g": network, "name": "compare"}))
+    document.file = "restore compare"
+    if args.scale:
+        document.data["scale"] = args.scale
+    for override in args.set:
+        apply_override(document, override)
+    return validate(document)
+
+
+def _pairs(texts: list[str], flag: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise UserError(f"{flag} {text}: write it as NAME=..., the name being what tables call the model")
+        if name in pairs:
+            raise UserError(f"{flag} {text}: `{name}` is given twice; choose another name")
+        pairs[name] = value
+    return pairs
+
+
+def _methods(models: "Mapping[str, Options]", reference: str, device: "torch.device") -> dict[str, Timed]:
+    from restore.engine.validation import interpolation
+
+    first = next(iter(models.values()))
+    names = [*first.val.baselines, *models]
+    if reference not in names:
+        hint = nearest(reference, names) or f"; there are {', '.join(names)}"
+        raise UserError(f"--reference {reference}: no method of that name{hint}")
+    methods = {name: Timed(interpolation(name, first.scale)) for name in first.val.baselines}
+    return methods | {name: Timed(_predictor(options, device)) for name, options in models.items()}
+
+
+def _predictor(options: "Options", device: "torch.device") -> "Method":
+    from functools import partial
+
+    from restore.engine.update import Update
+    from restore.engine.validation import on_device
+    from restore.registry import TASKS
+
+    task = TASKS.build(options.task, options=options, device=device, autocast=Update("fp32", None, device).autocast)
+    predict = partial(task.predict, task.networks["network_g"].eval())
+    return on_device(predict, device, options.scale, options.val.tile, options.val.tile_overlap)
+
+
+def _facts(options: "Options | None") -> dict[str, Any]:
+    """Which network a model is, and which file its weights came from; nothing of an interpolation."""
+    import hashlib
+
+    from restore.options.paths import resolve
+    from restore.weights import locate
+
+    if options is None or options.path.pretrain_network_g is None:
+        return {}
+    weights = locate(resolve(options.path.pretrain_network_g))
+    network = {"type": options.network_g.type, **options.network_g.args}
+    return {
+        "network": network,
+        "weights": str(weights),
+        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+    }
+
+
+def _data(section: dict[str, Any], scale: int, device: "torch.device") -> dict[str, Any]:
+    settings = {key: value for key, value in section.items() if key not in ("dataroot_gt", "dataroot_lq", "scale")}
+    lq = section.get("dataroot_lq", "made from GT by MATLAB's bicubic" if not settings else "made from GT")
+    return {"gt": section["dataroot_gt"], "lq": lq, "scale": scale, "device": device.type, **settings}
+
+
+def _draw(folder: Path, number: int, picture: "Scored", scale: int, metric: str) -> None:
+    from restore import images
+    from restore.apps.grid import draw_grid
+
+    captions = {name: f"{metric} {scores[metric]:.4f}" for name, scores in picture.scores.items() if metric in scores}
+    name = picture.key.replace("/", "_")
+    images.write(folder / f"{number:05d}_{name}.png", draw_grid(picture, scale, captions))
+
+
+def _write(folder: Path, comparison: "Comparison", table: "Table") -> None:
+    from restore.apps.comparison import scores_csv
+    from restore.images import write_atomic
+
+    texts = {
+        "comparison.md": comparison.markdown() + "\n",
+        "comparison.json": comparison.json(),
+        "summary.csv": comparison.summary_csv(),
+        "scores.csv": scores_csv(table),
+    }
+    for name, text in texts.items():
+        write_atomic(folder / name, text.encode())

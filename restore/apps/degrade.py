@@ -1,0 +1,267 @@
+"""`restore prepare degrade`: a fixed LQ set, and the manifest from which others make the same one."""
+
+import argparse
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from restore import __version__, images
+from restore.apps.lmdb_build import Item, build
+from restore.apps.pool import available_cpus, in_order
+from restore.data.drawn import draw_face
+from restore.data.encode import encode, square
+from restore.data.lmdb_store import Record
+from restore.data.records import Records, open_records
+from restore.degradations.pipeline import Pipeline
+from restore.degradations.resize import upscale
+from restore.errors import UserError
+from restore.keyed import Draws, draws
+from restore.options.document import parse_value
+from restore.options.paths import resolve
+from restore.progress import watched
+from restore.registry import DEGRADATIONS, Part
+
+MANIFEST = "manifest.json"
+STREAM = "degrade"  # a picture's draws are `keyed.draws(seed, STREAM, key)`
+CELL = 256  # pixels a side of a picture in a contact sheet
+GAP = 4
+
+Section = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class LqMaker:
+    """Makes the LQ, or the GT that belongs to it, of a folder's or LMDB's pictures.
+
+    Args:
+        source: the folder or LMDB.
+        part: which of the two.
+        degradation: the pipeline's sections as JSON.
+        scale: GT size over LQ size.
+        seed: with a picture's key, what its draws come from.
+        size: brings GT to a square of that side first.
+        compact: PNG records, since noise in an LQ gains nothing from being read quickly.
+    """
+
+    source: str
+    part: Literal["lq", "gt"]
+    degradation: str
+    scale: int
+    seed: int
+    size: int | None
+    compact: bool = True
+
+    @cached_property
+    def pictures(self) -> Records:
+        return open_records(self.source)
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        return Pipeline(parts_of(json.loads(self.degradation)), self.scale)
+
+    def first_key(self, item: Item) -> str:
+        return item.key
+
+    def records(self, item: Item) -> list[Record]:
+        gt = self.gt(item.key)
+        picture = gt if self.part == "gt" else degrade(gt, self.pipeline, draws(self.seed, STREAM, item.key))
+        return [encode(item.key, picture, self.compact)]
+
+    def gt(self, key: str) -> images.Image:
+        """The GT: its sides are multiples of the scale, what is over being cut off at the right and below."""
+        where = self.pictures.where(key)
+        gt = images.decode(self.pictures.get(key), where)
+        if self.size:
+            gt = square(gt, self.size, where)
+        height, width = (length // self.scale * self.scale for length in gt.shape[:2])
+        if not height or not width:
+            raise images.UnreadableImage(f"{where}: smaller than the scale {self.scale}")
+        return gt[:height, :width]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the LQ set, the GT beside it, and a contact sheet: what the arguments ask for. Raises `UserError`."""
+    sections = sections_of(args.degradation)
+    parts = parts_of(sections)
+    if args.size and args.size % args.scale:
+        raise UserError(f"--size {args.size}: is no multiple of --scale {args.scale}")
+    if not args.output and not args.preview:
+        raise UserError("prepare degrade: give SRC and DST, or --preview SHEET.png")
+    if args.gt and not args.output:
+        raise UserError("prepare degrade: --gt writes the GT of an LQ set; give SRC and DST as well")
+    workers = args.workers or available_cpus()
+    with _one_thread():
+        if args.preview:
+            _preview(args, parts)
+        if args.output:
+            maker = LqMaker(str(args.input), "lq", json.dumps(sections), args.scale, args.seed, args.size)
+            write_set(maker, resolve(str(args.output)), workers, args.overwrite)
+            if args.gt:
+                write_set(replace(maker, part="gt"), resolve(str(args.gt)), workers, args.overwrite)
+
+
+def sections_of(text: str) -> list[Section]:
+    """What `--degradation` says: a preset's name, a section, or a list of them in YAML. Raises `UserError`."""
+    value = parse_value(text, "--degradation")
+    sections = value if isinstance(value, list) else [value]
+    sections = [{"type": section} if isinstance(section, str) else section for section in sections]
+    if not sections or not all(isinstance(section, dict) and "type" in section for section in sections):
+        raise UserError(f"--degradation {text}: should be a list such as `[{{type: realesrgan}}]`, or a preset's name")
+    return sections
+
+
+def parts_of(sections: Sequence[Section]) -> list[Part]:
+    """The sections as parts that can be built. Raises `UserError` for an unknown part or a wrong argument."""
+    parts = [Part.model_validate(section) for section in sections]
+    for part in parts:
+        try:
+            DEGRADATIONS.build(part)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, (part.type, *first["loc"])))
+            raise UserError(f"--degradation: {place}: {first['msg']}, found {first['input']!r}") from error
+    return parts
+
+
+def degrade(gt: images.Image, pipeline: Pipeline, own: Draws) -> NDArray[np.uint8]:
+    """The LQ (h, w, 3) of one GT (H, W, 3). Raises `UserError` when the pipeline ends at another size."""
+    try:
+        with torch.no_grad():
+            return images.to_uint8(pipeline(images.to_unit(gt), [own])["lq"][0])
+    except ValueError as error:
+        raise UserError(f"--degradation: {error}") from error
+
+
+# ----------------------------------------------------------------------------------------------------- the LQ set
+
+
+def write_set(maker: LqMaker, output: Path, workers: int, overwrite: bool) -> None:
+    """Writes all pictures as an LMDB or as PNG files below `output`, then their manifest.
+
+    Raises:
+        UserError: `output` holds something else, or a picture cannot be used: the set would not be the one asked for.
+    """
+    items = [Item(key, key) for key in maker.pictures.keys]
+    if output.suffix == ".lmdb":
+        build(output, maker, items, {"count": len(items)}, workers, overwrite)
+    elif not _write_files(maker, output, items, workers, overwrite):
+        print(f"{output}: already there, {len(items):,} pictures made with the same parameters")
+        return
+    digests = _digests(output, workers)
+    images.write_atomic(output / MANIFEST, json.dumps(_about(maker) | {"pictures": digests}, indent=1).encode())
+    if len(digests) < len(items):
+        raise UserError(f"{output}: {len(items) - len(digests):,} of {len(items):,} pictures of the source are missing")
+    print(f"{output / MANIFEST}: {len(digests):,} pictures")
+
+
+def _write_files(maker: LqMaker, output: Path, items: Sequence[Item], workers: int, overwrite: bool) -> bool:
+    """Whether there was something to write. A killed run is begun again: the manifest tells whether it came through."""
+    about = _about(maker)
+    if output.exists() and any(output.iterdir()):
+        before = _read_manifest(output)
+        if before.pop("pictures", None) and before == about and not overwrite:
+            return False
+        if before != about and not overwrite:
+            found = "made with other parameters or versions" if before else "not made by this command"
+            raise UserError(f"{output}: exists, {found}; choose another name, or --overwrite replaces its pictures")
+    images.write_atomic(output / MANIFEST, json.dumps(about, indent=1).encode())
+
+    def write(item: Item) -> None:
+        (record,) = maker.records(item)
+        images.write_atomic(output / f"{record.key}.{record.ext}", record.data)
+
+    for _ in watched(in_order(write, items, workers), len(items), output.name):
+        pass
+    return True
+
+
+def _about(maker: LqMaker) -> dict[str, Any]:
+    """What makes the pictures what they are. Other versions may differ in the last bit of a few samples."""
+    about = asdict(maker) | {"source": Path(maker.source).name, "degradation": json.loads(maker.degradation)}
+    about["draws"] = f'draws(seed, "{STREAM}", key)'
+    about["pipeline"] = [section for part in parts_of(about["degradation"]) for section in _spelled(part)]
+    about["versions"] = {"restore": __version__} | {m.__name__: m.__version__ for m in (np, cv2, torch)}
+    return dict(json.loads(json.dumps(about)))
+
+
+def _spelled(part: Part) -> list[Section]:
+    """A preset as the parts that it is made of, so that the manifest outlives a change of its defaults."""
+    sections: list[Section] = getattr(DEGRADATIONS.build(part), "sections", [{"type": part.type} | part.args])
+    return sections
+
+
+def _read_manifest(output: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((output / MANIFEST).read_bytes()))
+    except (OSError, ValueError):
+        return {}
+
+
+def _digests(output: Path, workers: int) -> dict[str, str]:
+    """SHA-256 of each picture's samples, read back: what another encoder writes differently is no difference."""
+    records = open_records(str(output))
+
+    def digest(key: str) -> str:
+        return hashlib.sha256(images.decode(records.get(key), records.where(key)).tobytes()).hexdigest()
+
+    return dict(zip(records.keys, in_order(digest, records.keys, workers), strict=True))
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread an operation: pictures are what is divided, and sums come out alike on every machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+# -------------------------------------------------------------------------------------------------- contact sheet
+
+
+def _preview(args: argparse.Namespace, parts: Sequence[Part]) -> None:
+    """One face and what several draws make of it."""
+    if args.input:
+        maker = LqMaker(str(args.input), "gt", "[]", args.scale, args.seed, args.size)
+        key = maker.pictures.keys[0]
+        gt = maker.gt(key)
+    else:
+        size = (args.size or CELL) // args.scale * args.scale
+        key, gt = "drawn", draw_face(args.seed, 0, size).image
+    pipeline = Pipeline(parts, args.scale)
+    made = [degrade(gt, pipeline, draws(args.seed, "preview", key, n)) for n in range(args.n)]
+    images.write(args.preview, contact_sheet([gt, *made]))
+    print(f"{args.preview}: the GT `{key}` and {len(made)} draws of its LQ")
+
+
+def contact_sheet(pictures: Sequence[images.Image]) -> NDArray[np.uint8]:
+    """Pictures in rows of equal cells, enlarged so that pixels stay pixels; those larger than a cell are shrunk."""
+    columns = math.ceil(math.sqrt(len(pictures)))
+    rows = math.ceil(len(pictures) / columns)
+    pitch = CELL + GAP
+    sheet = np.full((rows * pitch - GAP, columns * pitch - GAP, 3), 255, np.uint8)
+    for number, picture in enumerate(pictures):
+        y, x = number // columns * pitch, number % columns * pitch
+        cell = _celled(picture)
+        sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    return sheet
+
+
+def _celled(picture: images.Image) -> NDArray[np.uint8]:
+    scale = CELL / max(picture.shape[:2])
+    size = (max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale)))
+    return upscale(picture, size, "nearest" if scale >= 1 else "bicubic")
