@@ -38,7 +38,7 @@ def test_a_make_target_exists(target):
     "name", sorted(set(re.findall(r"(?:options|docs|restore|benchmarks)/[\w/]+\.(?:yml|png|py|md)", README)))
 )
 def test_a_named_file_exists(name):
-    if name not in ("options/mine.yml", "restore/losses/gradient_loss.py"):  # what the reader makes
+    if name not in ("options/mine.yml", "restore/losses/slope_loss.py"):  # what the reader makes
         assert (REPOSITORY / name).is_file()
 
 
@@ -47,7 +47,7 @@ def example(tmp_path, monkeypatch, faces, val_faces):
     """The README's example of a part, in a folder of its own."""
     part = next(block for kind, block in BLOCKS if kind == "python")
     options = next(block for kind, block in BLOCKS if kind == "yaml" and "plugins" in block)
-    (tmp_path / "gradient_loss.py").write_text(part)
+    (tmp_path / "slope_loss.py").write_text(part)
     (tmp_path / "quickstart.yml").write_text((REPOSITORY / "options" / "quickstart.yml").read_text())
     (tmp_path / "sharper.yml").write_text(options)
     monkeypatch.chdir(tmp_path)
