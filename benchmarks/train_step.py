@@ -282,12 +282,10 @@ def against_basicsr(plan: Plan) -> str:
 
 def game(plan: Plan) -> str:
     """A generator and a discriminator: Restore and BasicSR's SRGANModel from the same option file."""
-    network, batch = (SMALL, 2) if plan.quick else (MSRRESNET, 4)
+    network, batch, width = (SMALL, 2, 4) if plan.quick else (MSRRESNET, 4, 64)
     options = basicsr_options(plan.data, batch, WORKERS, 128, network)
-    options |= {
-        "model_type": "SRGANModel",
-        "network_d": {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": 64},
-    }
+    discriminator = {"type": "UNetDiscriminatorSN", "num_in_ch": 3, "num_feat": width}
+    options |= {"model_type": "SRGANModel", "network_d": discriminator}
     optimizer = {"type": "Adam", "lr": 0.0001, "weight_decay": 0, "betas": [0.9, 0.99]}
     labels = {"real_label_val": 1.0, "fake_label_val": 0.0}
     loss = {"type": "GANLoss", "gan_type": "vanilla", **labels, "loss_weight": 0.1}

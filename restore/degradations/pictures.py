@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from restore.errors import UserError
 from restore.keyed import Draws
 
 Size = tuple[int, int]  # height, width
@@ -62,9 +63,10 @@ class Pictures:
         return Pictures(canvas, tuple(sizes), self.target)
 
     def batch(self) -> Tensor:
-        """The canvas of pictures that have reached the target, at levels of 8 bits. Raises `ValueError` for others."""
+        """The canvas of pictures that have reached the target, at levels of 8 bits. Raises `UserError` for others."""
         if any(size != self.target for size in self.sizes):
-            raise ValueError(f"pictures of {self.sizes[0]} pixels at the end, {self.target} are needed: add a `Resize`")
+            end, lq = ("x".join(map(str, size)) for size in (self.sizes[0], self.target))
+            raise UserError(f"degradation: ends at {end} pixels, the LQ has {lq}; end it with `type: ResizeToTarget`")
         return self.canvas.clamp(0, 1).mul_(255).round_().div_(255)
 
 

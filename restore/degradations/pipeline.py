@@ -26,7 +26,7 @@ class Pipeline:
             draws: a generator for each picture.
 
         Raises:
-            ValueError: the parts do not end at the size of the LQ.
+            UserError: the parts do not end at the size of the LQ.
         """
         target = usm_sharpen(gt) if self.gt_usm else gt
         pictures = Pictures.of(target, (gt.shape[2] // self.scale, gt.shape[3] // self.scale))

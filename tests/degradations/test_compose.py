@@ -60,7 +60,7 @@ def test_selecting_and_replacing():
 
 
 def test_pipelines_end_at_the_target_and_at_8_bits():
-    with pytest.raises(ValueError, match="add a `Resize`"):
+    with pytest.raises(UserError, match="end it with `type: ResizeToTarget`"):
         stack(pictures(), TARGET).batch()
     batch = Pictures.of(torch.tensor([-1.0, 0.5004, 2.0]).expand(1, 3, 1, 3), (1, 3)).batch()
     assert batch[0, 0, 0].tolist() == pytest.approx([0, 128 / 255, 1])
