@@ -87,7 +87,7 @@ def test_blind_training_resumes_exactly(lab, monkeypatch, where):
     [
         ([DEVICE], "has no `degradation` to run there"),
         (["datasets.train.gt_usm=true"], "gt_usm: true: .* add one"),
-        (["datasets.train.degradation=[{type: Blur}]"], "ends at 32x32 pixels, the LQ has 8x8; end it with `type: ResizeTo"),
+        (["datasets.train.degradation=[{type: Blur}]"], "at 32x32 pixels, the LQ has 8x8; end it with `type: Resize"),
         (["datasets.train.degradation=[{type: Blurr}]"], r"degradation.0.type: no `Blurr`.*did you mean `Blur`"),
         (["datasets.train.degradation=[{type: Jpeg, quality: [30, 900]}]"], r"degradation.0.quality.1: should be less"),
     ],
