@@ -118,7 +118,7 @@ def test_goes_on_replaces_and_refuses(faces, tmp_path, capsys):
         (("--degradation", "[]"), "should be a list such as"),
         (("--degradation", "[{a: 1}]"), "should be a list such as"),
         (("--degradation", "bicubic", "--size", "30"), "30: is no multiple of --scale 4"),
-        (("--degradation", "[{type: Jpeg}]"), r"pixels at the end, \(16, 16\) are needed"),
+        (("--degradation", "[{type: Jpeg}]"), r"the LQ has 16x16; end it with `type: ResizeToTarget`"),
     ],
 )
 def test_mistakes_are_told_in_one_line(faces, tmp_path, arguments, told):
