@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
             experiment.name = str(path)
     tags = chosen(experiments, args.tags)
     draw(experiments, tags, args.smooth, args.output)
-    print(f"{args.output}: {len(tags)} panels, {len(experiments)} experiments")
+    print(f"{args.output}: {len(tags)} panels, of {', '.join(e.name for e in experiments)}")
 
 
 def chosen(experiments: "Sequence[Curves]", wanted: Sequence[str]) -> list[str]:

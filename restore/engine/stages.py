@@ -33,6 +33,8 @@ def train_stages(
         UserError: the checkpoint is of a stage that the file does not have; or what `Trainer` raises.
     """
     number, first = _place(stages, checkpoint) if checkpoint is not None else (0, 0)
+    for options in stages[number + 1 :]:
+        Trainer(options, experiment, log, debug)  # what a later stage lacks is told now, not after days of the first
     for options in stages[number:]:
         trainer = Trainer(options, experiment, log, debug, first)
         prepare()

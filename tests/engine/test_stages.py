@@ -93,6 +93,13 @@ def test_a_stage_alone(staged):
         staged.train(flags=("--stage", "secnd"))
 
 
+def test_what_a_later_stage_lacks_is_told_before_the_first_is_trained(staged):
+    loss = "{type: PerceptualLoss, network: vgg_normalised, weights: random, layers: {conv9_9: 1}}"
+    with pytest.raises(UserError, match="conv9_9"):
+        staged.train(f"stages.2.train.losses.looks={loss}")
+    assert not (staged.experiment() / "checkpoints").exists()
+
+
 def test_stages_differ_as_the_file_says(staged):
     first, second, third = load_stages(staged.file)
     assert [options.train.total_iter for options in (first, second, third)] == [5, 4, 3]
