@@ -175,7 +175,6 @@ def _environment(path: Path) -> lmdb.Environment:
         identity = (status.st_dev, status.st_ino, os.getpid())
         env = _environments.get(identity)
         if env is None:
-            _close_inherited()
             if status.st_size == 0:
                 raise lmdb.InvalidError("empty")
             env = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
@@ -193,6 +192,11 @@ def _close_inherited() -> None:
     for (_, _, pid), env in list(_environments.items()):
         if pid != os.getpid():
             env.close()
+
+
+if hasattr(os, "register_at_fork"):  # Windows forks nothing
+    # At once: one that the garbage collector takes in the child stays open to LMDB.
+    os.register_at_fork(after_in_child=_close_inherited)
 
 
 def _check_whole(file: Path, env: lmdb.Environment, size: int) -> None:
