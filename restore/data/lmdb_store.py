@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
@@ -108,6 +109,7 @@ def _line_number(text: bytes, offset: int) -> int:
 
 # LMDB refuses to open one file twice in a process, so readers of the same file share an environment.
 _environments: WeakValueDictionary[tuple[int, int, int], lmdb.Environment] = WeakValueDictionary()
+_opening = threading.Lock()  # of two threads that find none, one opens and the other then finds it
 
 
 class LmdbReader:
@@ -173,14 +175,15 @@ def _environment(path: Path) -> lmdb.Environment:
     try:
         status = file.stat()
         identity = (status.st_dev, status.st_ino, os.getpid())
-        env = _environments.get(identity)
-        if env is None:
-            if status.st_size == 0:
-                raise lmdb.InvalidError("empty")
-            env = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
-            _check_whole(file, env, status.st_size)
-            _environments[identity] = env
-        return env
+        with _opening:
+            env = _environments.get(identity)
+            if env is None:
+                if status.st_size == 0:
+                    raise lmdb.InvalidError("empty")
+                env = lmdb.open(str(path), readonly=True, lock=False, readahead=False)
+                _check_whole(file, env, status.st_size)
+                _environments[identity] = env
+            return env
     except (lmdb.InvalidError, lmdb.VersionMismatchError) as error:
         raise UserError(f"{file}: not an LMDB file, or cut short; copy or build it again") from error
     except (OSError, lmdb.Error) as error:
@@ -189,14 +192,16 @@ def _environment(path: Path) -> lmdb.Environment:
 
 def _close_inherited() -> None:
     """Closes what a fork left open here: to LMDB those files count as open in this process."""
+    _opening.release()
     for (_, _, pid), env in list(_environments.items()):
         if pid != os.getpid():
             env.close()
 
 
 if hasattr(os, "register_at_fork"):  # Windows forks nothing
-    # At once: one that the garbage collector takes in the child stays open to LMDB.
-    os.register_at_fork(after_in_child=_close_inherited)
+    # At once: one that the garbage collector takes in the child stays open to LMDB. Under the lock: a child would wait
+    # for ever for one that another thread held.
+    os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_close_inherited)
 
 
 def _check_whole(file: Path, env: lmdb.Environment, size: int) -> None:

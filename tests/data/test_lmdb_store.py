@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import lmdb
@@ -78,6 +80,23 @@ def test_pickled_reader_carries_no_environment(faces):
     reader = LmdbReader(faces)
     reader.get("plain")
     assert pickle.loads(pickle.dumps(reader)).get("~") == reader.get("~")
+
+
+def test_threads_that_read_first_at_the_same_moment_share_one_environment(faces, monkeypatch):
+    opened, really_open = [], lmdb.open
+
+    def slow_open(*args, **options):
+        time.sleep(0.02)  # so that every thread is at the same place before the first has opened
+        opened.append(really_open(*args, **options))
+        return opened[-1]
+
+    monkeypatch.setattr(lmdb, "open", slow_open)
+    reader = LmdbReader(faces)
+    del opened[:]
+    with ThreadPoolExecutor(8) as pool:
+        records = list(pool.map(reader.get, KEYS * 4))
+    assert len(opened) == 1
+    assert records == [bmp(picture(seed)) for seed in range(len(KEYS))] * 4
 
 
 def test_a_child_forked_with_an_open_environment_reads_through_another_reader(faces):
