@@ -252,6 +252,8 @@ ARCHS = Registry("archs", "restore.archs", "_arch")
 LOSSES = Registry("losses", "restore.losses", "_loss")
 METRICS = Registry("metrics", "restore.metrics", "_metric")
 DEGRADATIONS = Registry("degradations", "restore.degradations", "_degradation")
+OCCLUSIONS = Registry("occlusions", "restore.occlusions", "_occlusion")
+DETECTORS = Registry("detectors", "restore.faces", "_detector")
 TRANSFORMS = Registry("transforms", "restore.data.transforms")
 DATASETS = Registry("datasets", "restore.data", "_dataset")
 TASKS = Registry("tasks", "restore.tasks", "_task", supplied=("options", "device", "autocast"))
@@ -264,12 +266,27 @@ SCHEDULERS = Registry(
     supplied=("optimizer", "last_epoch", "total_iter"),
 )
 REGISTRIES = {
-    r.name: r for r in (ARCHS, LOSSES, METRICS, DEGRADATIONS, TRANSFORMS, DATASETS, TASKS, OPTIMIZERS, SCHEDULERS)
+    r.name: r
+    for r in (
+        ARCHS,
+        LOSSES,
+        METRICS,
+        DEGRADATIONS,
+        OCCLUSIONS,
+        DETECTORS,
+        TRANSFORMS,
+        DATASETS,
+        TASKS,
+        OPTIMIZERS,
+        SCHEDULERS,
+    )
 }
 
 ArchPart = Annotated[Part, Kind("archs")]
 MetricPart = Annotated[Part, Kind("metrics", keyed=True)]
 DegradationPart = Annotated[Part, Kind("degradations")]
+OcclusionPart = Annotated[Part, Kind("occlusions")]
+DetectorPart = Annotated[Part, Kind("detectors")]
 TransformPart = Annotated[Part, Kind("transforms")]
 DatasetPart = Annotated[Part, Kind("datasets")]
 TaskPart = Annotated[Part, Kind("tasks")]

@@ -1,32 +1,14 @@
 """Finds faces and their five landmarks, with YuNet (Wu et al., Machine Intelligence Research 2023)."""
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from restore import pretrained
+from restore.faces.face import Face, Floats
 from restore.images import Image
-
-Floats = NDArray[np.float32]
 
 WEIGHTS = "yunet"
 OVERLAP = 0.3  # of boxes, from which on they are one face
-
-
-@dataclass(frozen=True)
-class Face:
-    """One face: `box` is x0, y0, x1, y1, `landmarks` is (5, 2), both in pixels as in `restore.faces`."""
-
-    box: tuple[float, float, float, float]
-    landmarks: Floats
-    score: float  # in [0, 1]
-
-    @property
-    def area(self) -> float:
-        """Of the box, in square pixels."""
-        return (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])
 
 
 class FaceDetector:
