@@ -7,7 +7,7 @@ else it is RGB float in [0, 1] of shape (N, 3, H, W).
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,6 +18,7 @@ from torch import Tensor
 from restore.errors import UserError
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
+Polarity = Literal["white_missing", "black_missing"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 
@@ -53,6 +54,17 @@ def decode(data: bytes | memoryview, where: str) -> Image:
         raise UnreadableImage(f"{where}: samples are {image.dtype}; convert the picture to 8 or 16 bits")
     rgb: Image = image[:, :, ::-1]
     return rgb
+
+
+def decode_mask(data: bytes | memoryview, where: str, polarity: Polarity = "white_missing") -> NDArray[np.uint8]:
+    """The mask in a picture file, as (H, W, 1): 255 where pixels are missing, else 0. Greys go to the nearer one.
+
+    Raises:
+        UnreadableImage: see `decode`.
+    """
+    picture = decode(data, where)
+    white = picture.max(axis=2, keepdims=True) > np.iinfo(picture.dtype).max // 2
+    return np.where(white == (polarity == "white_missing"), np.uint8(255), np.uint8(0))
 
 
 def read(path: str | Path) -> Image:

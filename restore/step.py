@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor
 
+Logits = Tensor | list[Tensor]
+
 
 @dataclass
 class Step:
@@ -17,8 +19,10 @@ class Step:
         landmarks: (N, 5, 2), x and y in pixels of the GT, centres at whole numbers; their order is `data.sample`'s.
         real: what a discriminator is shown as real; the target, unless that was sharpened.
         pred: the network's output, once there is one.
-        logits_pred: what the discriminator says of `pred`, where there is one; likewise `logits_real`, which only
-            those losses find that ask for it.
+        logits_pred: what the discriminator says of `pred`, where there is one: a tensor, or one for each of its scales;
+            likewise `logits_real`, which only those losses find that ask for it.
+        features_pred: the outputs of the discriminator's layers for `pred`; likewise `features_real`; for losses
+            that ask for them.
     """
 
     lq: Tensor
@@ -28,8 +32,10 @@ class Step:
     landmarks: Tensor | None = None
     real: Tensor = field(default=None)  # type: ignore[assignment]
     pred: Tensor = field(init=False)
-    logits_pred: Tensor = field(init=False)
-    logits_real: Tensor = field(init=False)
+    logits_pred: Logits = field(init=False)
+    logits_real: Logits = field(init=False)
+    features_pred: list[Tensor] = field(init=False)
+    features_real: list[Tensor] = field(init=False)
 
     def __post_init__(self) -> None:
         if self.real is None:

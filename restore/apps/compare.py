@@ -112,9 +112,9 @@ class Timed:
     def __init__(self, method: "Method") -> None:
         self.method, self.seconds = method, list[float]()
 
-    def __call__(self, lq: "Tensor") -> "Tensor":
+    def __call__(self, lq: "Tensor", mask: "Tensor | None") -> "Tensor":
         began = time.perf_counter()
-        pred = self.method(lq)  # on the CPU again: a GPU has finished
+        pred = self.method(lq, mask)  # on the CPU again: a GPU has finished
         self.seconds.append(time.perf_counter() - began)
         return pred
 
@@ -168,27 +168,16 @@ def _pairs(texts: list[str], flag: str) -> dict[str, str]:
 
 
 def _methods(models: "Mapping[str, Options]", reference: str, device: "torch.device") -> dict[str, Timed]:
-    from restore.engine.validation import interpolation
+    from restore.engine.baselines import baseline
+    from restore.engine.methods import MODEL, model_methods
 
     first = next(iter(models.values()))
     names = [*first.val.baselines, *models]
     if reference not in names:
         hint = nearest(reference, names) or f"; there are {', '.join(names)}"
         raise UserError(f"--reference {reference}: no method of that name{hint}")
-    methods = {name: Timed(interpolation(name, first.scale)) for name in first.val.baselines}
-    return methods | {name: Timed(_predictor(options, device)) for name, options in models.items()}
-
-
-def _predictor(options: "Options", device: "torch.device") -> "Method":
-    from functools import partial
-
-    from restore.engine.update import Update
-    from restore.engine.validation import on_device
-    from restore.registry import TASKS
-
-    task = TASKS.build(options.task, options=options, device=device, autocast=Update("fp32", None, device).autocast)
-    predict = partial(task.predict, task.networks["network_g"].eval())
-    return on_device(predict, device, options.scale, options.val.tile, options.val.tile_overlap)
+    methods = {name: Timed(baseline(name, first.scale)) for name in first.val.baselines}
+    return methods | {name: Timed(model_methods(options, device)[MODEL]) for name, options in models.items()}
 
 
 def _facts(options: "Options | None") -> dict[str, Any]:

@@ -7,21 +7,19 @@ import importlib.util
 import io
 import json
 from collections.abc import Iterable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from restore import __version__, images
 from restore.apps.report import ROWS_PER_SET, Report
+from restore.engine.baselines import baseline
 from restore.engine.device import pick_device, prepare_backend
-from restore.engine.update import Update
+from restore.engine.methods import MODEL, model_methods
 from restore.engine.validation import (
     Method,
     Metric,
     Table,
     build_metrics,
-    interpolation,
-    on_device,
     score,
 )
 from restore.errors import UserError
@@ -30,10 +28,8 @@ from restore.options.document import Document
 from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.progress import watched
-from restore.registry import ARCHS, DATASETS, METRICS, TASKS, Part
+from restore.registry import ARCHS, DATASETS, METRICS, Part
 from restore.weights import locate, read_weights
-
-MODEL = "model"
 
 
 def evaluate(options: Options) -> dict[str, Table]:
@@ -52,7 +48,7 @@ def evaluate(options: Options) -> dict[str, Table]:
         raise UserError(f"{options.name}: no weights to test; add `path.pretrain_network_g`")
     methods, metrics = _methods(options), build_metrics(options.val.metrics, pick_device(options.device))
     root = Path(options.path.results_root) / options.name
-    report = Report(options.scale, [name for name in methods if name in ("bicubic", MODEL)])
+    report = Report(options.scale, [name for name in methods if name in ("bicubic", "telea", MODEL)])
     tables = {}
     for key, section in sets.items():
         name = section.name or key
@@ -146,11 +142,8 @@ def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
 def _methods(options: Options) -> dict[str, Method]:
     device = pick_device(options.device)
     prepare_backend(device, deterministic=False)
-    task = TASKS.build(options.task, options=options, device=device, autocast=Update("fp32", None, device).autocast)
-    network = task.networks["network_g"].eval()
-    predict = partial(task.predict, network)
-    baselines: dict[str, Method] = {name: interpolation(name, options.scale) for name in options.val.baselines}
-    return {**baselines, MODEL: on_device(predict, device, options.scale, options.val.tile, options.val.tile_overlap)}
+    baselines = {name: baseline(name, options.scale) for name in options.val.baselines}
+    return baselines | model_methods(options, device)
 
 
 def _evaluate_set(

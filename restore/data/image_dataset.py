@@ -13,6 +13,7 @@ from restore.data.sample import Picture, Sample
 from restore.degradations.pipeline import Pipeline
 from restore.degradations.resize import Downsample, shrink
 from restore.errors import UserError
+from restore.images import Polarity
 from restore.keyed import Draws
 from restore.options.paths import DataPath, resolve
 from restore.ranges import Positive
@@ -85,6 +86,8 @@ class PairedImageDataset(PictureDataset):
         scale: GT size over LQ size.
         gt_size: side of the random GT crop; None uses whole pictures.
         filename_tmpl: the LQ's name made from the GT's, such as `{}x4`.
+        dataroot_mask: folder or `.lmdb` of masks of the GT's names and size: what is missing in the LQ.
+        mask_polarity: which colour of a mask says so.
         meta_info: text file that lists the GT pictures to use.
         transforms: augmentations, in order.
     """
@@ -96,6 +99,8 @@ class PairedImageDataset(PictureDataset):
         scale: Positive = 1,
         gt_size: Positive | None = None,
         filename_tmpl: str = "{}",
+        dataroot_mask: DataPath | None = None,
+        mask_polarity: Polarity = "white_missing",
         meta_info: DataPath | None = None,
         transforms: list[TransformPart] = [],  # noqa: B006
     ) -> None:
@@ -103,11 +108,14 @@ class PairedImageDataset(PictureDataset):
         self.gt = open_records(dataroot_gt, meta_info)
         self.keys = self.gt.keys
         self.lq = open_records(dataroot_lq)
-        self.filename_tmpl = filename_tmpl
-        known = set(self.lq.keys)
+        self.masks = open_records(dataroot_mask) if dataroot_mask else None
+        self.filename_tmpl, self.mask_polarity = filename_tmpl, mask_polarity
+        known, masked = set(self.lq.keys), set(self.masks.keys if self.masks else ())
         for key in self.gt.keys:
             if self.lq_key(key) not in known:
                 raise UserError(f"{dataroot_lq}: no LQ picture `{self.lq_key(key)}` for GT `{key}`")
+            if self.masks and key not in masked:
+                raise UserError(f"{dataroot_mask}: no mask for GT `{key}`")
 
     def lq_key(self, key: str) -> str:
         """The LQ record's key for a GT record's key."""
@@ -123,7 +131,18 @@ class PairedImageDataset(PictureDataset):
         if min(surplus) < 0 or max(surplus) >= self.scale:  # a GT that was not mod-cropped may be a little larger
             raise images.UnreadableImage(f"{where}: GT {gt.shape[:2]} is not {self.scale} times LQ {lq.shape[:2]}")
         window = self.window(height, width, where, draws)
-        return {"lq": cut(lq, window), "gt": cut(gt, window, self.scale), "key": key, "path": where}
+        sample: Sample = {"lq": cut(lq, window), "gt": cut(gt, window, self.scale), "key": key, "path": where}
+        if self.masks:
+            sample["mask"] = cut(self._mask(key, gt.shape[:2]), window, self.scale)
+        return sample
+
+    def _mask(self, key: str, size: tuple[int, ...]) -> Picture:
+        assert self.masks is not None
+        where = self.masks.where(key)
+        mask = images.decode_mask(self.masks.get(key), where, self.mask_polarity)
+        if mask.shape[:2] != size:
+            raise images.UnreadableImage(f"{where}: the mask is {mask.shape[:2]}, the GT {size}")
+        return mask
 
 
 @DATASETS.register

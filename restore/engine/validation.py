@@ -9,11 +9,11 @@ from torch import Tensor
 
 from restore import images, keyed
 from restore.data.loader import SampleSource
-from restore.degradations.resize import Interpolation, upscale
 from restore.engine.tiles import predict_tiled
 from restore.registry import METRICS, Part
 
-Method = Callable[[Tensor], Tensor]  # LQ (1, 3, h, w) to a prediction (1, 3, H, W), both in [0, 1] on the CPU
+# LQ (1, 3, h, w), and where there is one its mask (1, 1, h, w), to a prediction (1, 3, H, W); in [0, 1] on the CPU.
+Method = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class Metric(Protocol):
@@ -68,6 +68,7 @@ class Scored:
     gt: Tensor | None
     preds: dict[str, Tensor]
     scores: dict[str, dict[str, float]]
+    mask: Tensor | None = None
 
 
 @dataclass
@@ -117,19 +118,15 @@ def build_metrics(sections: Mapping[str, Part], device: torch.device | None = No
     return metrics
 
 
-def interpolation(method: Interpolation, scale: int) -> Method:
-    """The baseline that enlarges a picture by interpolation."""
-    return lambda lq: images.to_unit(upscale(images.to_uint8(lq[0]), scale, method))
-
-
-def on_device(
-    predict: Callable[[Tensor], Tensor], device: torch.device, scale: int, tile: int | None, overlap: int
-) -> Method:
+def on_device(predict: Method, device: torch.device, scale: int, tile: int | None, overlap: int) -> Method:
     """The method that runs `predict` on a device, in tiles of `tile` LQ pixels unless that is None."""
 
-    def method(lq: Tensor) -> Tensor:
-        lq = lq.to(device)
-        pred = predict_tiled(predict, lq, scale, tile, overlap) if tile else predict(lq)
+    def apply(joined: Tensor) -> Tensor:
+        return predict(joined[:, :3], joined[:, 3:] if joined.shape[1] > 3 else None)
+
+    def method(lq: Tensor, mask: Tensor | None) -> Tensor:
+        joined = (lq if mask is None else torch.cat([lq, mask], dim=1)).to(device)
+        pred = predict_tiled(apply, joined, scale, tile, overlap) if tile else apply(joined)
         return pred.cpu()
 
     return method
@@ -158,15 +155,16 @@ def score(
             continue
         lq = images.to_unit(sample["lq"])
         gt = images.to_unit(sample["gt"]) if "gt" in sample else None
+        mask = images.to_unit(sample["mask"]) if "mask" in sample else None
         with torch.inference_mode():
-            preds = {name: method(lq) for name, method in methods.items()}
+            preds = {name: method(lq, mask) for name, method in methods.items()}
         try:
-            scores = {name: _scores(metrics, pred, gt) for name, pred in preds.items()} if gt is not None else {}
+            scores = {name: _scores(metrics, pred, gt, mask) for name, pred in preds.items()} if gt is not None else {}
             _collect(collectors, preds, gt)
         except ValueError as error:  # such as a picture smaller than SSIM's window
             table.set_aside[key] = f"{sample['path']}: {error}"
             continue
-        scored = Scored(key, lq, gt, preds, scores)
+        scored = Scored(key, lq, gt, preds, scores, mask)
         table.add(scored)
         yield scored
     if table.rows:
@@ -187,6 +185,6 @@ def _collect(collectors: Mapping[str, Mapping[str, Collector]], preds: Mapping[s
 
 
 @torch.inference_mode()
-def _scores(metrics: Mapping[str, Metric], pred: Tensor, gt: Tensor) -> dict[str, float]:
+def _scores(metrics: Mapping[str, Metric], pred: Tensor, gt: Tensor, mask: Tensor | None) -> dict[str, float]:
     singles = {name: metric for name, metric in metrics.items() if isinstance(metric, PictureMetric)}
-    return {name: float(metric(pred, gt, None)[0]) for name, metric in singles.items()}
+    return {name: float(metric(pred, gt, mask)[0]) for name, metric in singles.items()}

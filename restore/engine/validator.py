@@ -1,7 +1,6 @@
 """Validation: the model scored on every validation set, and the best figure so far."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +10,7 @@ from restore.data.loader import SampleSource
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Board, Log
 from restore.engine.preemption import StopRequests
-from restore.engine.validation import Scored, Table, build_metrics, on_device, score
+from restore.engine.validation import Method, Scored, Table, build_metrics, on_device, score
 from restore.errors import UserError
 from restore.options.schema import Options
 from restore.registry import DATASETS
@@ -36,7 +35,7 @@ class Validator:
         """Whether the options ask for a validation after this iteration."""
         return iteration > 0 and iteration % self.val.val_freq == 0
 
-    def run(self, predict: Callable[[Tensor], Tensor], iteration: int, board: Board, stop: StopRequests) -> bool | None:
+    def run(self, predict: Method, iteration: int, board: Board, stop: StopRequests) -> bool | None:
         """Scores `predict` on every set. Returns whether it is the best so far.
 
         None when there is nothing to score, or when asked to stop before all was scored.
@@ -56,7 +55,7 @@ class Validator:
         self,
         name: str,
         dataset: SampleSource,
-        predict: Callable[[Tensor], Tensor],
+        predict: Method,
         iteration: int,
         stop: StopRequests,
     ) -> tuple[Table, dict[str, Tensor]]:

@@ -16,6 +16,7 @@ from restore.registry import (
     TaskPart,
 )
 
+Baseline = Literal["nearest", "bilinear", "bicubic", "lanczos", "input", "mean_fill", "telea", "navier_stokes"]
 Precision = Literal["fp32", "bf16", "fp16"]
 Folder = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[\w][\w.\-]*$", max_length=200)]
@@ -114,7 +115,7 @@ class Val(Section):
     num_pictures: Count = 4  # pictures of each set shown in TensorBoard
     tile: Positive | None = None  # LQ pixels; None: whole pictures
     tile_overlap: Count = 32
-    baselines: list[Literal["nearest", "bilinear", "bicubic", "lanczos"]] = []  # interpolations scored beside the model
+    baselines: list[Baseline] = []  # interpolations, or fills of what is missing, scored beside the model
     report: bool = False  # draw one picture with LQ, baselines, model and GT side by side
 
 

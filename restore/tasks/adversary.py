@@ -1,14 +1,17 @@
 """A discriminator of a task: what it tells the generator, and the phase that trains it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from restore.errors import UserError
 from restore.losses.gan_loss import AdversarialLoss
+from restore.losses.loss import Loss
 from restore.options.schema import Discriminator, Options
-from restore.step import Step
+from restore.step import Logits, Step
 from restore.tasks.networks import build_network
 from restore.tasks.task import Autocast, Losses, Phase, build_optimizer, weigh
 
@@ -17,7 +20,8 @@ class Adversary:
     """A discriminator with its optimizer, and the adversarial loss that both sides of the game read.
 
     Each has its own section of the option file, `network_d` or `network_d_parts`, and trains in the phase named after
-    it, `d` or `d_parts`. `train.discriminator` and `train.optim_d` count for all.
+    it, `d` or `d_parts`. `train.discriminator` and `train.optim_d` count for all. `companions` are losses of the
+    generator that look at the outputs of the discriminator's layers.
     """
 
     def __init__(
@@ -28,11 +32,16 @@ class Adversary:
         loss: AdversarialLoss,
         device: torch.device,
         autocast: Autocast,
+        companions: Mapping[str, tuple[float, Loss]],
     ) -> None:
         assert options.train is not None
         assert options.train.optim_d is not None
         self.network = build_network(options, loss.section, device)
         self.name, self.weight, self.loss, self.autocast = name, weight, loss, autocast
+        self.companions = companions
+        if companions and not hasattr(self.network, "layers"):
+            part = getattr(options, loss.section).type
+            raise UserError(f"train.losses.{next(iter(companions))}: {part} does not show its layers; PatchGAN does")
         self.settings: Discriminator = options.train.discriminator
         optimizer = build_optimizer(options.train.optim_d, self.network, device)
         self.forward = torch.compile(self.network) if options.train.compile else self.network
@@ -50,26 +59,42 @@ class Adversary:
             return {}
         self.judge(step)
         losses = weigh({self.name: (self.weight, self.loss)}, step)
+        beside = weigh(self.companions, step)
         if not self.settings.adaptive_weight or not others:
-            return losses
-        total = torch.stack([loss.float() for loss in others.values()]).sum()
+            return losses | beside
+        total = torch.stack([loss.float() for loss in (others | beside).values()]).sum()
         scale = self.weight * adaptive_weight(total, next(iter(losses.values())), generator)
-        return {name: loss * scale for name, loss in losses.items()} | {f"adaptive_weight_{self.phase.name}": scale}
+        scaled = {name: loss * scale for name, loss in losses.items()}
+        return scaled | beside | {f"adaptive_weight_{self.phase.name}": scale}
 
     def judge(self, step: Step) -> None:
         """Gives the generator's step its logits. Gradients pass through the discriminator and leave none in it."""
         with _frozen(self.network), self.autocast():
-            step.logits_pred = self.forward(self.loss.view(step, step.pred)).float()
+            shown = self.loss.view(step, step.pred)
+            if self.companions:
+                step.logits_pred, step.features_pred = self._looked_at(shown)
+                with torch.no_grad():
+                    step.logits_real, step.features_real = self._looked_at(self.loss.view(step, step.real))
+                return
+            step.logits_pred = _floats(self.forward(shown))
             if self.loss.wants_real:
                 with torch.no_grad():
-                    step.logits_real = self.forward(self.loss.view(step, step.real)).float()
+                    step.logits_real = _floats(self.forward(self.loss.view(step, step.real)))
+
+    def _looked_at(self, picture: Tensor) -> tuple[Logits, list[Tensor]]:
+        """The logits, and what the layers before them put out, of all scales."""
+        layers: Any = self.network.layers
+        outputs = layers(picture)
+        if isinstance(outputs[0], Tensor):
+            return outputs[-1].float(), outputs[:-1]
+        return [scale[-1].float() for scale in outputs], [output for scale in outputs for output in scale[:-1]]
 
     def discriminator_losses(self, step: Step) -> Losses:
         """The game's other side, on the picture that the generator made before its own step."""
         with self.autocast():
-            step.logits_real = self.forward(self.loss.view(step, step.real)).float()
-            step.logits_pred = self.forward(self.loss.view(step, step.pred.detach())).float()
-        sure = {"out_d_real": step.logits_real.detach().mean(), "out_d_fake": step.logits_pred.detach().mean()}
+            step.logits_real = _floats(self.forward(self.loss.view(step, step.real)))
+            step.logits_pred = _floats(self.forward(self.loss.view(step, step.pred.detach())))
+        sure = {"out_d_real": _mean(step.logits_real), "out_d_fake": _mean(step.logits_pred)}
         losses = self.loss.discriminator(step) | sure
         if self.settings.r1_weight and step.iter % self.settings.r1_every == 0:
             losses |= {"l_d_r1": self.settings.r1_weight / 2 * self.settings.r1_every * self.penalty(step)}
@@ -80,9 +105,20 @@ class Adversary:
         differentiated twice. Computed lazily and weighted up by as much, as in StyleGAN2 (Karras et al., CVPR 2020).
         """
         real = self.loss.view(step, step.real).detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(self.network(real).float().sum(), real, create_graph=True)
+        logits = _floats(self.network(real))
+        total = torch.stack([one.sum() for one in (logits if isinstance(logits, list) else [logits])]).sum()
+        (gradient,) = torch.autograd.grad(total, real, create_graph=True)
         squared: Tensor = gradient.square().sum(dim=(1, 2, 3))
         return squared.mean()
+
+
+def _floats(logits: Logits) -> Logits:
+    return [one.float() for one in logits] if isinstance(logits, list) else logits.float()
+
+
+def _mean(logits: Logits) -> Tensor:
+    scales = logits if isinstance(logits, list) else [logits]
+    return torch.stack([one.detach().mean() for one in scales]).mean()
 
 
 @contextmanager

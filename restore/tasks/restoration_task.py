@@ -26,38 +26,48 @@ class Restoration:
         if options.train is None:
             return
         losses = build_losses(options.train.losses, device)
-        self.losses = {name: loss for name, loss in losses.items() if not isinstance(loss[1], AdversarialLoss)}
-        self.forward = torch.compile(self.network_g) if options.train.compile else self.network_g
-        optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
-        self.phases.append(Phase("g", [self.network_g], optimizer, self.generator_losses))
+        self.companions = {name: loss for name, loss in losses.items() if loss[1].wants_features}
         for name, (weight, loss) in losses.items():
             if isinstance(loss, AdversarialLoss):
                 self._oppose(options, name, weight, loss, device)
+        if self.companions and "network_d" not in self.networks:
+            raise UserError(f"train.losses.{next(iter(self.companions))}: no loss trains `network_d`; add a GANLoss")
+        plain = (name for name, loss in losses.items() if not isinstance(loss[1], AdversarialLoss))
+        self.losses = {name: losses[name] for name in plain if name not in self.companions}
+        self.forward = torch.compile(self.network_g) if options.train.compile else self.network_g
+        optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
+        self.phases.insert(0, Phase("g", [self.network_g], optimizer, self.generator_losses))
 
     def _oppose(self, options: Options, name: str, weight: float, loss: AdversarialLoss, device: torch.device) -> None:
         if getattr(options, loss.section) is None or loss.section in self.networks:
             raise UserError(f"train.losses.{name}: there is no `{loss.section}` of its own for it")
-        adversary = Adversary(options, name, weight, loss, device, self.autocast)
+        companions = self.companions if loss.section == "network_d" else {}
+        adversary = Adversary(options, name, weight, loss, device, self.autocast, companions)
         self.adversaries.append(adversary)
         self.networks[loss.section] = adversary.network
         self.phases.append(adversary.phase)
 
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         if "gt" not in batch:
-            raise UserError("training needs GT pictures: use GTImageDataset or PairedImageDataset")
+            raise UserError("training needs GT pictures: use a data set that has them, such as GTImageDataset")
         real, landmarks = batch.get("real", batch["gt"]), batch.get("landmarks")
         return Step(lq=batch["lq"], gt=batch["gt"], iter=iteration, real=real, landmarks=landmarks)
 
     def generator_losses(self, step: Step) -> Losses:
         with self.autocast():  # of the losses, what looks through a network; sums and differences stay in float32
-            step.pred = self.forward(step.lq)
+            step.pred = self.restore(step)
             losses = weigh(self.losses, step)
         adversarial: Losses = {}
         for adversary in self.adversaries:
             adversarial |= adversary.generator_losses(step, losses, self.network_g)
         return losses | adversarial
 
-    def predict(self, network: nn.Module, lq: Tensor) -> Tensor:
+    def restore(self, step: Step) -> Tensor:
+        """The network's answer in training."""
+        pred: Tensor = self.forward(step.lq)
+        return pred
+
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
         with self.autocast():
             pred: Tensor = network(lq)
         return pred.float()

@@ -55,8 +55,8 @@ class Task(Protocol):
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         """A step's tensors from a batch on the device, at an iteration of the stage counted from 1."""
 
-    def predict(self, network: nn.Module, lq: Tensor) -> Tensor:
-        """The network's answer to whole LQ pictures, (N, 3, H, W) in [0, 1]: for validation and testing."""
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What is made of whole LQ pictures, (N, 3, H, W) in [0, 1], with masks where there are: in tests."""
 
 
 def build_losses(sections: dict[str, LossSection | None], device: torch.device) -> dict[str, tuple[float, Loss]]:

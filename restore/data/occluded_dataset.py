@@ -1,0 +1,79 @@
+"""Pictures of faces with something before them: what was there is the target, where it is the mask."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from restore import images
+from restore.data.image_dataset import PictureDataset, cut
+from restore.data.landmarks import read_landmarks
+from restore.data.records import open_records
+from restore.data.sample import Sample
+from restore.errors import UserError
+from restore.faces.face import Face
+from restore.keyed import Draws
+from restore.occlusions.occlusion import Mask, Occluded, Occlusion
+from restore.options.paths import DataPath, resolve
+from restore.ranges import Positive
+from restore.registry import DATASETS, OCCLUSIONS, OcclusionPart, TransformPart
+
+
+@DATASETS.register
+class OccludedImageDataset(PictureDataset):
+    """GT pictures of faces; LQ is the same picture with a part hidden, the mask says where.
+
+    Args:
+        dataroot_gt: folder or `.lmdb` of GT pictures.
+        occlusion: what hides the face, one thing after another; the masks are united.
+        landmarks: what `restore prepare landmarks` wrote; pictures in which it found no face are left out. Without,
+            each picture is taken to be cut to FFHQ's frame, as FFHQ, CelebA-HQ and drawn faces are.
+        gt_size: side of the random GT crop; None uses whole pictures.
+        meta_info: text file that lists the pictures to use.
+        transforms: augmentations, in order, before the face is hidden.
+    """
+
+    def __init__(
+        self,
+        dataroot_gt: DataPath,
+        occlusion: list[OcclusionPart],
+        landmarks: DataPath | None = None,
+        gt_size: Positive | None = None,
+        meta_info: DataPath | None = None,
+        transforms: list[TransformPart] = [],  # noqa: B006
+    ) -> None:
+        super().__init__(1, gt_size, transforms)
+        if not occlusion:
+            raise UserError("occlusion: names nothing that hides a face; such as `- type: LowerFace`")
+        if gt_size and landmarks is None:
+            raise UserError(f"gt_size: {gt_size}: where a face is in a crop, only `landmarks` tell; leave gt_size out")
+        self.occlusions: list[Occlusion] = [OCCLUSIONS.build(part) for part in occlusion]
+        self.gt = open_records(dataroot_gt, meta_info)
+        self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
+        self.keys = list(self.landmarks) if landmarks else self.gt.keys
+
+    def read(self, key: str, draws: Draws) -> Sample:
+        where = self.gt.where(key)
+        gt = images.decode(self.gt.get(key), where)
+        window = self.window(gt.shape[0], gt.shape[1], where, draws)
+        sample: Sample = {"gt": cut(gt, window), "key": key, "path": where}
+        if key in self.landmarks:
+            sample["landmarks"] = self.landmarks[key] - np.array(window[1::-1], np.float32)
+        return sample
+
+    def load(self, index: int, draws: Draws) -> Sample:
+        sample = super().load(index, draws)
+        gt: images.Image = np.ascontiguousarray(sample["gt"])  # type: ignore[assignment]
+        points = sample.get("landmarks")
+        face = Face.aligned(*gt.shape[:2]) if points is None else Face.of_landmarks(points)
+        picture, mask = occlude(gt, face, self.occlusions, draws)
+        sample["lq"], sample["mask"] = picture, np.where(mask, np.uint8(255), np.uint8(0))[:, :, None]
+        return sample
+
+
+def occlude(picture: images.Image, face: Face, occlusions: Sequence[Occlusion], draws: Draws) -> Occluded:
+    """The picture (H, W, 3) with all of these before it, and the union of their masks."""
+    mask: Mask = np.zeros(picture.shape[:2], bool)
+    for occlusion in occlusions:
+        picture, hidden = occlusion(picture, face, draws)
+        mask = mask | hidden
+    return Occluded(picture, mask)
