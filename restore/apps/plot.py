@@ -1,4 +1,4 @@
-"""Draws the curves of experiments: losses and metrics, stages marked, several experiments over each other."""
+"""Draws the curves of experiments: losses and metrics, stages marked, several over each other; or their numbers."""
 
 import argparse
 import math
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 COLUMNS = 3
 PANEL = (5.0, 3.2)  # inches
 TAGS = ("losses", "metrics")  # drawn when none are named, as far as there are such
-SUFFIXES = (".png", ".svg")
+SUFFIXES = (".png", ".svg", ".csv", ".md")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -28,23 +28,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which curves, by the beginning of their TensorBoard tag: losses metrics by default; also lr, train",
     )
     parser.add_argument("--smooth", type=_share, default=0.0, help="0 to below 1, as TensorBoard's slider (0)")
-    parser.add_argument("-o", "--output", type=Path, default=Path("curves.png"), help=".png or .svg (curves.png)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        default=Path("curves.png"),
+        help="a figure: .png, .svg; every value: .csv; a summary of each curve: .md (curves.png)",
+    )
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draws the figure. Raises `UserError`: no event files, no such tags, no matplotlib, another suffix."""
+    """Draws the figure, or writes its numbers. Raises `UserError`: no events, no such tags, no matplotlib, a suffix."""
     from restore.apps.curves import read_curves
 
     if args.output.suffix.lower() not in SUFFIXES:
-        raise UserError(f"{args.output}: a figure is written as {' or '.join(SUFFIXES)}")
+        raise UserError(f"{args.output}: curves are written as {', '.join(SUFFIXES)}")
     experiments = [read_curves(path) for path in args.experiments]
     if len({experiment.name for experiment in experiments}) < len(experiments):
         for experiment, path in zip(experiments, args.experiments, strict=True):
             experiment.name = str(path)
     tags = chosen(experiments, args.tags)
-    draw(experiments, tags, args.smooth, args.output)
-    print(f"{args.output}: {len(tags)} panels, of {', '.join(e.name for e in experiments)}")
+    _put(experiments, tags, args.smooth, args.output)
+    print(f"{args.output}: {len(tags)} curves of {', '.join(e.name for e in experiments)}")
+
+
+def _put(experiments: "Sequence[Curves]", tags: Sequence[str], smooth: float, output: Path) -> None:
+    from restore.apps.curve_tables import summary_markdown, values_csv
+    from restore.images import write_atomic
+
+    kind = output.suffix.lower()
+    if kind == ".csv":
+        write_atomic(output, values_csv(experiments, tags).encode())
+    elif kind == ".md":
+        table = summary_markdown(experiments, tags)
+        write_atomic(output, table.encode())
+        print(table)
+    else:
+        draw(experiments, tags, smooth, output)
 
 
 def chosen(experiments: "Sequence[Curves]", wanted: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from restore import cli, images
@@ -123,7 +124,7 @@ def test_smoothing():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["{run}", "-o", "x.pdf"], r"x\.pdf: a figure is written as \.png or \.svg"),
+        (["{run}", "-o", "x.pdf"], r"x\.pdf: curves are written as"),
         (["{run}", "--tags", "loses"], r"--tags loses: no such curve; there are .*losses/l_pixel"),
         (["{run}/checkpoints"], r"checkpoints: no TensorBoard event files"),
     ],
@@ -160,3 +161,34 @@ def test_stages_of_a_run(lab, tmp_path):
     assert curves.curves["metrics/val/psnr"].iterations == [6, 12]
     plot(experiment, "-o", tmp_path / "x.svg")
     assert {"pixels", "textures"} <= set(Figure(tmp_path / "x.svg").texts)
+
+
+def test_every_value_as_csv(two, tmp_path):
+    plot(*two, "-o", tmp_path / "x.csv")
+    header, *rows = [line.split(",") for line in (tmp_path / "x.csv").read_text().splitlines()]
+    assert header == ["experiment", "iteration", "losses/l_pixel", "metrics/val/psnr"]
+    for experiment in two:
+        curves = read_curves(experiment).curves
+        own = {int(row[1]): row[2:] for row in rows if row[0] == str(experiment)}
+        assert sorted(own) == sorted({i for tag in header[2:] for i in curves[tag].iterations})
+        for column, tag in enumerate(header[2:]):
+            seen = {i: float(cells[column]) for i, cells in own.items() if cells[column]}
+            assert seen == dict(zip(curves[tag].iterations, curves[tag].values, strict=True))
+
+
+def test_summary_equals_numpy_and_knows_which_way_is_better(two, tmp_path, capsys):
+    plot(two[0], "-o", tmp_path / "x.md")
+    assert (tmp_path / "x.md").read_text() in capsys.readouterr().out
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in (tmp_path / "x.md").read_text().splitlines()]
+    for name, tag, *cells in rows[2:]:
+        curve = read_curves(two[0]).curves[tag]
+        values = np.array(curve.values)
+        best = int(values.argmax() if tag == "metrics/val/psnr" else values.argmin())
+        expected = [values.min(), values.max(), values.mean(), values.std(), values[0], values[best]]
+        assert cells[:6] == [f"{value:.4g}" for value in expected]
+        assert cells[6:] == [
+            str(curve.iterations[best]),
+            f"{values[-1]:.4g}",
+            f"{(values[best] - values[0]) / abs(values[0]):+.1%}",
+        ]
+        assert name == "tiny"
