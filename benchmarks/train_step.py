@@ -222,7 +222,7 @@ def time_shares(trainer: Trainer, seconds: float) -> dict[str, float]:
     for owner, method, part in (
         (trainer.update, "backward", "backward"),
         (trainer, "_prepare", "data wait and copy"),
-        (trainer.averages["network_g"], "update_parameters", "EMA"),
+        (trainer.averages["network_g"], "update", "EMA"),
         (trainer, "_log", "logging"),
     ):
         setattr(owner, method, clocked(part, getattr(owner, method)))

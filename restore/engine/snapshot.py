@@ -56,7 +56,7 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
         load_weights(network, checkpoint.weights(name))
         if name in trainer.averages:
             load_weights(trainer.averages[name].module, checkpoint.weights(f"{name}_ema"))
-            trainer.averages[name].n_averaged.fill_(state["iter"] - state["first"])
+            trainer.averages[name].updates = state["iter"] - state["first"]
     trainer.iter, trainer.validated, trainer.set_aside = state["iter"], state["validated"], state["set_aside"]
     trainer.validator.best = state["best"]
     trainer.update.load_state_dict(state["update"])

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from restore import keyed
 from restore.data.loader import Batch, SampleSource, defer_degradation, train_batches
 from restore.engine import snapshot
+from restore.engine.average import Average
 from restore.engine.checkpoint import Checkpoint, Checkpoints
 from restore.engine.device import peak_memory, pick_device, prepare_backend, seed_step
 from restore.engine.experiment import Experiment, dump
@@ -80,7 +80,7 @@ class Trainer:
                 for schedule in self.schedules.values():
                     schedule.step(self.stage_iter)
                 for name, average in self.averages.items():
-                    average.update_parameters(self.task.networks[name])
+                    average.update(self.task.networks[name])
                 self._after_step(stop)
             self._finish(stop)
 
@@ -277,12 +277,9 @@ class Trainer:
     def _schedule(self, phase: Phase, length: int) -> Schedule:
         return Schedule(self.train.scheduler, self.train.warmup_iter, length, phase.optimizer)
 
-    def _averages(self) -> dict[str, AveragedModel]:
-        if not self.train.ema_decay:
-            return {}
-        average = get_ema_multi_avg_fn(self.train.ema_decay)  # type: ignore[no-untyped-call]
-        generator = self.task.networks["network_g"]
-        return {"network_g": AveragedModel(generator, multi_avg_fn=average).requires_grad_(False)}
+    def _averages(self) -> dict[str, Average]:
+        decay = self.train.ema_decay
+        return {"network_g": Average(self.task.networks["network_g"], decay)} if decay else {}
 
 
 def total_iterations(train: Train, samples_per_epoch: int, batch_size: int) -> int:

@@ -52,7 +52,7 @@ class Faces:
 
 
 def test_one_figure_for_each_method():
-    methods = {"dark": lambda lq: lq * 0, "same": lambda lq: lq}
+    methods = {"dark": lambda lq, mask: lq * 0, "same": lambda lq, mask: lq}
     table = Table()
     scored = list(score(Faces(), methods, {"psnr": psnr(crop_border=4), "gap": Gap()}, 0, table))
     assert [list(s.scores["dark"]) for s in scored] == [["psnr"], ["psnr"]]

@@ -5,7 +5,9 @@ import copy
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
+from restore.engine.average import Average
 from restore.engine.trainer import Trainer
 from restore.engine.update import Update
 from restore.errors import Fault
@@ -140,10 +142,29 @@ def test_average_equals_the_formula(lab, monkeypatch):
     seen = weights_after_each_step(monkeypatch)
     run = lab.train("train.ema_decay=0.8")
     expected = seen[0]
-    for weights in seen[1:]:
-        expected = {name: 0.8 * expected[name] + 0.2 * weights[name] for name in weights}
+    for number, weights in enumerate(seen[1:], 1):
+        stays = min(0.8, number / (number + 9))
+        expected = {name: stays * expected[name] + (1 - stays) * weights[name] for name in weights}
     for name, value in load_file(last(run).weights("network_g_ema")).items():
         assert torch.allclose(value, expected[name], rtol=0, atol=1e-7), name
+
+
+def test_the_average_has_the_running_statistics_of_its_past():
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    average = Average(network, 0.5)
+    means, counts = [], []
+    for seed in range(30):
+        network(torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) + seed)
+        average.update(network)
+        means.append(network[1].running_mean.clone())
+        counts.append(int(network[1].num_batches_tracked))
+    expected = means[0]
+    for number, mean in enumerate(means[1:], 1):
+        stays = min(0.5, number / (number + 9))
+        expected = stays * expected + (1 - stays) * mean
+    assert torch.allclose(average.module[1].running_mean, expected, atol=1e-6)
+    assert int(average.module[1].num_batches_tracked) == counts[-1] == 30
+    assert not any(p.requires_grad for p in average.module.parameters())
 
 
 def test_no_average_no_file(lab):
