@@ -29,6 +29,10 @@ _YUNET = "https://raw.githubusercontent.com/ShiqiYu/libfacedetection.train/0047a
 _MOBILEFACENET = (
     "https://raw.githubusercontent.com/Xiaoccer/MobileFaceNet_Pytorch/26bd8d262017e472a3c7f56d62929e2138a70aeb/"
 )
+_SSD = "https://raw.githubusercontent.com/JCookit/MMM-OneDrive/79a0516c822cb1c14f6d3968f4616ee366092503/models/"
+_RETINAFACE = "https://raw.githubusercontent.com/cunjian/pytorch_face_landmark/6f34bf9f034aa2f521952f825e6ccc567deb42d6/Retinaface/"
+_FACEXLIB = "https://github.com/xinntao/facexlib/releases/download/v0.1.0/"
+_ZOO = "https://github.com/opencv/opencv_zoo/raw/47534e27c9851bb1128ccc0102f1145e27f23f98/"
 
 
 @dataclass(frozen=True)
@@ -123,6 +127,16 @@ FILES = {
             "NIQE",
         ),
         File(
+            "big_lama",
+            "big_lama.pt",
+            "https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
+            "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
+            205_669_692,
+            "Apache-2.0 (LaMa)",
+            "FFCGenerator; a TorchScript file, from which docs/archs.md takes the tensors",
+            ("big-lama.pt",),
+        ),
+        File(
             "yunet",
             "face_detection_yunet_2023mar.onnx",
             f"{_YUNET}onnx/yunet_s_640_640.onnx",
@@ -141,6 +155,53 @@ FILES = {
             "none stated; trained on CASIA-WebFace, for research",
             "identity loss",
             ("068.ckpt",),
+        ),
+        File(
+            "opencv_ssd",
+            "opencv_face_detector_uint8.pb",
+            f"{_SSD}opencv_face_detector_uint8.pb",
+            "5c71d752ef2cbf2f457ac82fdd580fcb2522fd04c5efdaed18eb6d9e2843fbed",
+            2_727_750,
+            "none stated; OpenCV's sample, from a repository under MIT",
+            "finding faces: detector ssd",
+        ),
+        File(
+            "opencv_ssd_graph",
+            "opencv_face_detector.pbtxt",
+            f"{_SSD}opencv_face_detector.pbtxt",
+            "5397808362fc6fb7c4044484848e297b22449d913a267fa7f8bd9d86dce29144",
+            34_912,
+            "none stated; OpenCV's sample, from a repository under MIT",
+            "the layers of opencv_ssd",
+        ),
+        File(
+            "retinaface",
+            "retinaface_mobilenet0.25_Final.pth",
+            f"{_RETINAFACE}weights/mobilenet0.25_Final.pth",
+            "5f88f7957d9eaef82b49b9e0202bc56e97292e2aede2999209accd34442cc4df",
+            1_786_259,
+            "MIT",
+            "finding faces and their landmarks: detector retinaface",
+            ("mobilenet0.25_Final.pth",),
+        ),
+        File(
+            "arcface",
+            "recognition_arcface_ir_se50.pth",
+            f"{_FACEXLIB}recognition_arcface_ir_se50.pth",
+            "a035c768259b98ab1ce0e646312f48b9e1e218197a0f80ac6765e88f8b6ddf28",
+            175_367_323,
+            "MIT (facexlib); trained on MS-Celeb-1M, for research",
+            "identity: arcface",
+            ("model_ir_se50.pth",),
+        ),
+        File(
+            "sface",
+            "face_recognition_sface_2021dec.onnx",
+            f"{_ZOO}models/face_recognition_sface/face_recognition_sface_2021dec.onnx",
+            "0ba9fbfa01b5270c96627c4ef784da859931e02f04419c829e83484087c34e79",
+            38_696_353,
+            "Apache-2.0 (OpenCV zoo)",
+            "identity: sface",
         ),
     )
 }

@@ -1,8 +1,11 @@
 """Independent implementations that tests compare with, and the data that they read."""
 
 import importlib
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -27,3 +30,18 @@ def basicsr(module: str) -> Any:
         return importlib.import_module(f"basicsr.{module}")
     except UserError as error:
         pytest.skip(str(error))
+
+
+def facexlib(module: str) -> Any:
+    """A module of facexlib 0.3.0 (`pip install --no-deps facexlib`), e.g. "detection.retinaface"; skips without it.
+
+    The package itself imports numba and filterpy for its tracking; an empty one in its place spares us them.
+    """
+    if "facexlib" not in sys.modules:
+        found = importlib.util.find_spec("facexlib")
+        if found is None:
+            pytest.skip("no facexlib; pip install --no-deps facexlib")
+        package = ModuleType("facexlib")
+        package.__path__ = list(found.submodule_search_locations or [])
+        sys.modules["facexlib"] = package
+    return importlib.import_module(f"facexlib.{module}")

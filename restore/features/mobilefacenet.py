@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from restore import pretrained
+from restore.features.face_network import FaceNetwork
 from restore.features.load import RANDOM, load_frozen
 from restore.weights import load_weights
 
@@ -52,7 +53,7 @@ class _Bottleneck(nn.Module):
         return x + y if self.adds else y
 
 
-class MobileFaceNet(nn.Module):
+class MobileFaceNet(FaceNetwork):
     """MobileFaceNet, frozen and in evaluation; state-dict keys are those of the published file.
 
     Args:
@@ -63,8 +64,7 @@ class MobileFaceNet(nn.Module):
     """
 
     file = "mobilefacenet"
-    size = (112, 96)  # height and width of its input
-    # Where it wants the five landmarks of `restore.faces`, in pixels of its input.
+    size = (112, 96)
     template = ((30.2946, 51.6963), (65.5318, 51.5014), (48.0252, 71.7366), (33.5493, 92.3655), (62.7299, 92.2041))
 
     def __init__(self, weights: str | None = None) -> None:
@@ -96,8 +96,3 @@ class MobileFaceNet(nn.Module):
         x = self.dw_conv1(self.conv1(faces * (255 / 128) - 127.5 / 128))
         vectors: Tensor = self.linear1(self.linear7(self.conv2(self.blocks(x)))).flatten(1)
         return vectors
-
-    def train(self, mode: bool = True) -> "MobileFaceNet":
-        """Stays in evaluation, whatever the module that holds it is told."""
-        super().train(False)
-        return self

@@ -178,7 +178,8 @@ def _check_part(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
     except UserError as error:
         problems.add((*loc, "type"), str(error))
         return
-    for need in getattr(entry.build, "needs", ()):
+    needs = getattr(entry.build, "needs", ())
+    for need in needs(section) if callable(needs) else needs:
         if not value_at(problems.document.data, tuple(need.split("."))):
             problems.add((*loc, "type"), f"{entry.name} needs `{need}`; add that section")
     model = model_at(Options, loc)

@@ -10,6 +10,7 @@ from restore import images, keyed
 from restore.data.drawn import draw_face
 from restore.data.image_dataset import GTImageDataset
 from restore.errors import UserError
+from restore.faces.face import Face
 from tests.apps.test_prepare import run
 from tests.oracles import shared
 
@@ -54,3 +55,14 @@ def test_no_face_at_all(tmp_path):
     with pytest.raises(UserError, match="no face in any of the 1 pictures"):
         run("landmarks", tmp_path / "gt")
     assert not (tmp_path / "gt_landmarks.json").exists()
+
+
+def test_a_detector_by_name(tmp_path, faces):
+    """`aligned` needs no weights: the same landmarks for all; a name that is none is told before a picture is read."""
+    shutil.copytree(faces, tmp_path / "gt")
+    run("landmarks", tmp_path / "gt", "--detector", "aligned")
+    found = json.loads((tmp_path / "gt_landmarks.json").read_text())
+    assert len(found) == 12
+    assert np.allclose(list(found.values()), Face.aligned(64, 64).landmarks, atol=0.01)
+    with pytest.raises(UserError, match="no `retina` among the detectors"):
+        run("landmarks", tmp_path / "gt", "--detector", "retina")

@@ -6,12 +6,9 @@ from torch.nn import functional as F
 
 from restore import images
 from restore.errors import UserError
-from restore.faces.align import similarity, warp
-from restore.faces.detect import FaceDetector
 from restore.faces.identity import Identity
 from restore.features.mobilefacenet import MobileFaceNet
-from restore.losses.identity_loss import IdentityLoss
-from restore.step import Step
+from restore.registry import DETECTORS, Part
 from tests.oracles import shared
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights, as asked for")
@@ -57,7 +54,7 @@ def test_equals_plain_functions(weights):
 
 
 def portraits(folder, names):
-    detector = FaceDetector()
+    detector = DETECTORS.build(Part(type="yunet"))
     for name in names:
         picture = images.read(shared(folder, name))
         yield images.to_unit(picture), torch.from_numpy(detector(picture)[0].landmarks)[None]
@@ -85,38 +82,6 @@ def test_a_mirror_image_is_the_same_person_when_eyes_keep_their_sides(weights):
     mine = identity(picture, landmarks)
     assert (mine * identity(picture.flip(-1), mirrored)).sum() > 0.8
     assert (mine * identity(picture.flip(-1), mirrored[:, [1, 0, 2, 4, 3]])).sum() < 0.5  # stood on its head
-
-
-LANDMARKS = torch.tensor([[[20.0, 25], [43, 24], [32, 36], [23, 48], [41, 49]]]).repeat(2, 1, 1)
-
-
-def test_loss_is_one_minus_the_cosine_and_reaches_the_prediction():
-    generator = torch.Generator().manual_seed(0)
-    pred, gt = torch.rand(2, 2, 3, 64, 64, generator=generator).unbind(0)
-    step = Step(lq=gt, gt=gt, landmarks=LANDMARKS)
-    step.pred = pred.requires_grad_()
-    loss = IdentityLoss("random")
-    network = loss.identity.network
-    template = torch.tensor(MobileFaceNet.template)
-    vectors = [network(warp(x, similarity(LANDMARKS, template), (112, 96))) for x in (pred, gt)]
-    expected = 1 - F.cosine_similarity(*vectors).mean()
-    assert loss(step).item() == pytest.approx(expected.item(), abs=1e-6)
-    loss(step).backward()
-    inside = pred.grad[:, :, 20:50, 20:44].abs()
-    assert inside.max() > 0
-    assert all(p.grad is None for p in loss.parameters())
-    step.pred = gt
-    assert loss(step).item() == pytest.approx(0, abs=1e-6)
-
-
-def test_stays_in_evaluation_and_draws_nothing():
-    torch.manual_seed(3)
-    loss = IdentityLoss("random").train()
-    assert not any(module.training for module in loss.identity.network.modules())
-    assert torch.initial_seed() == 3
-    number = torch.rand(1)
-    torch.manual_seed(3)
-    assert torch.equal(number, torch.rand(1))
 
 
 def test_a_file_of_another_network(tmp_path):
