@@ -89,18 +89,22 @@ def cost(entry: "Entry", size: int) -> str:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from restore.tasks.networks import takes_mask
+
     if any(info.is_required() for info in entry.schema.model_fields.values()):
         return "its cost hangs on arguments that have no default"
-    network = on_meta(entry, {})
+    network = on_meta(entry, {}).eval()
     parameters = sum(p.numel() for p in network.parameters())
     counter = FlopCounterMode(display=False)
     try:
         with counter, torch.device("meta"):
-            output = network(torch.empty(1, 3, size, size))
+            inputs = [torch.empty(1, channels, size, size) for channels in (3, 1)[: 1 + takes_mask(network)]]
+            output = network(*inputs)
     except (ValueError, RuntimeError) as error:
         return f"defaults: {parameters:,} parameters; takes no {size}x{size} ({error}); try another --size"
     macs = counter.get_total_flops() / 2
-    shape = "x".join(map(str, output.shape[2:]))
+    outputs = output if isinstance(output, list) else [output]
+    shape = " and ".join("x".join(map(str, one.shape[2:])) for one in outputs)
     return f"defaults: {parameters:,} parameters; {macs / 1e9:.2f} GMACs for {size}x{size} to {shape}"
 
 

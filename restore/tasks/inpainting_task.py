@@ -1,7 +1,5 @@
 """Inpainting: a network draws what a mask hides, and what was to be seen stays as it was."""
 
-import inspect
-
 import torch
 from torch import Tensor, nn
 
@@ -9,6 +7,7 @@ from restore.errors import UserError
 from restore.options.schema import Options
 from restore.registry import TASKS
 from restore.step import Step
+from restore.tasks.networks import takes_mask
 from restore.tasks.restoration_task import Restoration
 from restore.tasks.task import Autocast
 
@@ -24,7 +23,7 @@ class Inpainting(Restoration):
     def __init__(self, options: Options, device: torch.device, autocast: Autocast, composite: bool = True) -> None:
         super().__init__(options, device, autocast)
         self.composite = composite
-        self.takes_mask = "mask" in inspect.signature(type(self.network_g).forward).parameters
+        self.takes_mask = takes_mask(self.network_g)
 
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         step = super().prepare(batch, iteration)

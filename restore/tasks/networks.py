@@ -1,5 +1,7 @@
 """Networks on their device: built from a section, with pretrained weights where the options name them."""
 
+import inspect
+
 import torch
 from torch import nn
 
@@ -32,6 +34,11 @@ def build_network(options: Options, name: str, device: torch.device) -> nn.Modul
     if options.train is None or options.train.channels_last:
         network.to(memory_format=torch.channels_last)
     return network
+
+
+def takes_mask(network: nn.Module) -> bool:
+    """Whether it is called as `network(x, mask)`."""
+    return "mask" in inspect.signature(type(network).forward).parameters
 
 
 def _enable_checkpointing(network: nn.Module, part: Part) -> None:
