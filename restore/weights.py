@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from restore.errors import UserError
 
-PARAM_KEYS = ("params_ema", "params")  # where BasicSR's files keep the weights, the better ones first
+PARAM_KEYS = ("params_ema", "params", "state_dict")  # where BasicSR's files, and Lightning's, keep the weights
 POINTER_BYTES = 64
 HEADER = "restore"  # the key of our facts in the header of a safetensors file
 LISTED = 8  # names shown of a long list of differences
@@ -106,7 +106,7 @@ def read_weights(path: Path, param_key: str | None = None) -> Weights:
 
     Args:
         path: as for `locate`.
-        param_key: the entry of a BasicSR file; None takes `params_ema`, then `params`, then the file itself.
+        param_key: the entry of the file; None takes `params_ema`, `params`, `state_dict`, or else the file itself.
 
     Raises:
         UserError: missing, broken, or not made of tensors.
@@ -124,6 +124,8 @@ def read_weights(path: Path, param_key: str | None = None) -> Weights:
 def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> Transfer:
     """Loads a weights file into a network, and reports what matched.
 
+    The file may hold a larger model that the network is a part of, behind a prefix such as `generator.`.
+
     Args:
         strict: all names and shapes have to be equal. Without it what fits is loaded and the rest stays as it is: how
             training starts from a model of another scale or size.
@@ -131,7 +133,8 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
     Raises:
         UserError: strict and the names or shapes differ, or not one tensor fits. The message lists the differences.
     """
-    weights, own = read_weights(path, param_key).tensors, network.state_dict()
+    own = network.state_dict()
+    weights = _part(read_weights(path, param_key).tensors, own)
     shared = [name for name in own if name in weights]
     transfer = Transfer(
         path,
@@ -152,6 +155,17 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
         raise UserError(f"{path}: not one tensor fits {transfer.arch}: {transfer.differences}")
     network.load_state_dict(own | {name: weights[name] for name in transfer.matched})
     return transfer
+
+
+def _part(tensors: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What stands behind a prefix that all names in `own` have among the tensors, without it; else all of them."""
+    first = next(iter(own), "")
+    if first in tensors:
+        return tensors
+    for prefix in (name.removesuffix(first) for name in tensors if name.endswith(f".{first}")):
+        if all(prefix + name in tensors for name in own):
+            return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return tensors
 
 
 def blend(one: Path, other: Path, share: float) -> Weights:

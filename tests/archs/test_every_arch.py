@@ -35,13 +35,17 @@ TINY = {  # a network without an entry is built with its defaults
     "RCAN": Tiny(GROUPS),
     "FaceEnhanceNet": Tiny(GROUPS),
     "FaceEnhanceNetLight": Tiny(GROUPS),
+    "FFCGenerator": Tiny({**SMALL, "num_down": 2, "mask_channel": False}),
     "UNetDiscriminatorSN": Tiny({"num_feat": 4}, out=(16, 24)),
     "VGGStyleDiscriminator": Tiny({"num_feat": 2}, size=(128, 128), out=(1, 1), odd=False),
     "PatchGAN": Tiny({"num_feat": 4}, size=(64, 96), out=(6, 10), odd=False),
+    "UNet": Tiny({"mask_channel": False, "num_feat": 4, "num_level": 2}),
+    "ContextEncoder": Tiny({"mask_channel": False, "num_feat": 4, "num_level": 2, "num_bottleneck": 8}),
     "FacialComponentDiscriminator": Tiny({"num_feat": 4}, size=(32, 40), out=(8, 10), odd=False),
 }
 LOADED = {"Spandrel"}  # built from a file; tests/archs/test_spandrel.py
-NAMES = [entry.name for entry in ARCHS if entry.module.startswith("restore.") and entry.name not in LOADED]
+LISTING = {"MultiScalePatchGAN"}  # answers with a list; tests/archs/test_discriminators.py
+NAMES = [e.name for e in ARCHS if e.module.startswith("restore.") and e.name not in LOADED | LISTING]
 
 
 def tiny(name: str) -> tuple[torch.nn.Module, Tiny]:
