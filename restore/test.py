@@ -7,7 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a script: find the package, and let no module in this folder shadow another's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
-from restore.apps.arguments import add_option_file, overrides
+from restore.apps.arguments import add_option_file, add_pictures, overrides
 from restore.errors import UserError, run_main
 
 
@@ -17,11 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     without = parser.add_argument_group("without an option file")
     without.add_argument("--model", help="a checkpoint, checkpoints/best, an experiment's folder, or a weights file")
     without.add_argument("--network_g", metavar="YAML", help="its network, if the file does not say: {type: EDSR, ...}")
-    without.add_argument("--input", metavar="DIR", help="LQ pictures, a folder or .lmdb")
-    without.add_argument("--gt", metavar="DIR", help="GT pictures of the same names; alone, LQ is made from them")
-    without.add_argument("--metrics", nargs="+", default=["psnr", "ssim"], metavar="NAME", help="psnr ssim by default")
+    add_pictures(without)
+    metrics = "psnr ssim by default, and those of the hole"
+    without.add_argument("--metrics", nargs="+", metavar="NAME", help=metrics)
     without.add_argument("--crop_border", type=int, default=0, help="pixels at the border that are not scored")
-    without.add_argument("--baselines", nargs="*", default=[], metavar="NAME", help="bilinear, bicubic, lanczos")
+    without.add_argument("--baselines", nargs="*", default=[], metavar="NAME", help="bicubic, ...; telea, ...")
     without.add_argument("--tile", type=int, help="side of the tiles in LQ pixels, where memory is short")
     without.add_argument("--name", default="test", help="results go to results/<name>")
     parser.set_defaults(run=run)

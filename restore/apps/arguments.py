@@ -14,6 +14,20 @@ def add_option_file(parser: argparse.ArgumentParser, required: bool = True) -> N
     )
 
 
+def add_pictures(parser: argparse._ActionsContainer, gt_required: bool = False) -> None:
+    """Adds the options that say which pictures to score models on."""
+    parser.add_argument("--gt", required=gt_required, metavar="DIR", help="GT pictures, a folder or .lmdb")
+    parser.add_argument("--input", metavar="DIR", help="LQ pictures of the same names; without, LQ is made from GT")
+    parser.add_argument("--occlusion", metavar="YAML", help="what hides a part of the GT: '[{type: LowerFace}]'")
+    parser.add_argument("--mask", metavar="DIR", help="masks of what is missing in --input, of the GT's names")
+    parser.add_argument(
+        "--mask_polarity",
+        default="white_missing",
+        choices=["white_missing", "black_missing"],
+        help="the colour that is missing (white_missing)",
+    )
+
+
 def overrides(args: argparse.Namespace) -> list[str]:
     """The overrides as `a.b=c`, in the order of the options above."""
     translated = []

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from restore.apps.arguments import add_pictures
 from restore.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -36,10 +37,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=YAML",
         help="the network of a model whose file does not say: NAME='{type: EDSR, ...}'",
     )
-    parser.add_argument("--gt", required=True, metavar="DIR", help="GT pictures, a folder or .lmdb")
-    parser.add_argument("--input", metavar="DIR", help="LQ pictures of the same names; without, LQ is made from GT")
+    add_pictures(parser, gt_required=True)
     parser.add_argument("--scale", type=int, help="GT size over LQ size, where no model's file says it")
-    parser.add_argument("--metrics", nargs="+", default=["psnr", "ssim"], metavar="NAME", help="psnr ssim by default")
+    metrics = "psnr ssim by default, and those of the hole"
+    parser.add_argument("--metrics", nargs="+", metavar="NAME", help=metrics)
     parser.add_argument("--crop_border", type=int, default=0, help="pixels at the border that are not scored (0)")
     parser.add_argument("--baselines", nargs="*", default=list(BASELINES), metavar="NAME", help=" ".join(BASELINES))
     parser.add_argument("--reference", default="bicubic", help="the method that differences are to (bicubic)")

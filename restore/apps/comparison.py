@@ -61,7 +61,7 @@ class Comparison:
         arrows = {name: "↑" if metric.higher_is_better else "↓" for name, metric in self.metrics.items()}
         titles = [f"{name} {arrow}" for name, arrow in arrows.items()]
         means = [
-            [name, *(_shown(self.means[name][key]) for key in self.metrics), f"{facts['ms']:.1f}"]
+            [name, *(shown(self.means[name][key]) for key in self.metrics), f"{facts['ms']:.1f}"]
             for name, facts in self.methods.items()
         ]
         differences = [
@@ -72,9 +72,9 @@ class Comparison:
         return "\n\n".join(
             [
                 f"# {self.data['gt']}: {len(self.table.keys)} pictures, x{self.data['scale']}",
-                _table([["method", *titles, "ms"], *means]),
+                markdown_table([["method", *titles, "ms"], *means]),
                 f"Difference to {self.reference} on the same pictures (**bold**: the interval excludes 0):",
-                _table([["method", *titles], *differences]),
+                markdown_table([["method", *titles], *differences]),
                 "\n".join(f"- {line}" for line in self._notes()),
             ]
         )
@@ -113,7 +113,7 @@ class Comparison:
             "reference": self.reference,
             "methods": methods,
         }
-        return json.dumps(_finite(facts), indent=1, ensure_ascii=False)
+        return json.dumps(finite(facts), indent=1, ensure_ascii=False)
 
     def _notes(self) -> Iterable[str]:
         yield f"[low, high]: {CONFIDENCE:.0%} percentile bootstrap over pictures, {RESAMPLES:,} resamples"
@@ -130,21 +130,23 @@ class Comparison:
 
 
 def scores_csv(table: Table) -> str:
-    """A row per method and picture."""
-    metrics = list(next(iter(table.rows.values()))[0])
+    """A row per method and picture, with the share that is missing where pictures have masks."""
+    metrics = list(next(iter(table.rows.values()))[0]) if table.rows else []
+    holes = not all(map(math.isnan, table.hole_areas))
     rows = [
-        [key, method, *row.values()]
+        [key, method, *([area] if holes else []), *row.values()]
         for method, scores in table.rows.items()
-        for key, row in zip(table.keys, scores, strict=True)
+        for key, area, row in zip(table.keys, table.hole_areas, scores, strict=True)
     ]
-    return _csv([["key", "method", *metrics], *rows])
+    return _csv([["key", "method", *(["hole_area"] if holes else []), *metrics], *rows])
 
 
 def _columns(rows: list[dict[str, float]]) -> Values:
     return np.array([list(row.values()) for row in rows], dtype=np.float64)
 
 
-def _shown(value: Estimate) -> str:
+def shown(value: Estimate) -> str:
+    """A mean with its interval, where it has one."""
     interval = "" if math.isnan(value.low) else f" [{value.low:.4f}, {value.high:.4f}]"
     return f"{value.mean:.4f}{interval}"
 
@@ -155,7 +157,7 @@ def _marked(value: Estimate) -> str:
     return f"**{text}**" if value.excludes_zero else text
 
 
-def _table(rows: list[list[str]]) -> str:
+def markdown_table(rows: list[list[str]]) -> str:
     """A Markdown table whose columns also line up on a terminal."""
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     header, *body = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
@@ -169,8 +171,10 @@ def _csv(rows: list[list[Any]]) -> str:
     return buffer.getvalue()
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """Plain data without NaN and infinity, which JSON has not."""
     if isinstance(value, Mapping):
-        return {key: _finite(item) for key, item in value.items()}
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

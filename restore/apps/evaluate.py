@@ -1,23 +1,26 @@
 """Scores a model on test sets: pictures, a row per picture, means with their protocol, and one picture to look at."""
 
 import argparse
-import csv
 import hashlib
 import importlib.util
-import io
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from restore import __version__, images
+from restore.apps.comparison import scores_csv
+from restore.apps.extremes import Extremes
+from restore.apps.judges import training_distances
 from restore.apps.report import ROWS_PER_SET, Report
+from restore.apps.scores import Scores, joint_markdown
 from restore.engine.baselines import baseline
 from restore.engine.device import pick_device, prepare_backend
-from restore.engine.methods import MODEL, model_methods
+from restore.engine.methods import MODEL, RAW, model_methods
 from restore.engine.validation import (
     Method,
     Metric,
+    PictureMetric,
+    Scored,
     Table,
     build_metrics,
     score,
@@ -31,12 +34,15 @@ from restore.progress import watched
 from restore.registry import ARCHS, DATASETS, METRICS, Part
 from restore.weights import locate, read_weights
 
+_METRICS = {False: ("psnr", "ssim"), True: ("psnr", "psnr_hole", "ssim", "ssim_hole")}  # for inpainting or not
+
 
 def evaluate(options: Options) -> dict[str, Table]:
     """Scores the options' network on its test sets (or, without any, its validation sets). Prints and writes tables.
 
-    Each set gets `results/<name>/<set>/` with `scores.csv`, `scores.json`, `table.md` and the pictures; the first of
-    each set are side by side in `results/<name>/report.png`.
+    Each set gets `results/<name>/<set>/` with `scores.csv`, `scores.json`, `table.md` and the pictures, and where they
+    have masks, the figures by the size of the hole. Several sets share `results/<name>/table.md`; the first pictures of
+    each are side by side in `results/<name>/report.png`.
 
     Raises:
         UserError: no weights, no data, or nothing in it could be read.
@@ -49,15 +55,18 @@ def evaluate(options: Options) -> dict[str, Table]:
     methods, metrics = _methods(options), build_metrics(options.val.metrics, pick_device(options.device))
     root = Path(options.path.results_root) / options.name
     report = Report(options.scale, [name for name in methods if name in ("bicubic", "telea", MODEL)])
-    tables = {}
+    found = []
     for key, section in sets.items():
-        name = section.name or key
-        tables[name] = _evaluate_set(options, section, methods, metrics, root / name, report)
-        print(f"\n{_describe(name, tables[name], metrics)}\n\n{_markdown(tables[name], methods)}")
+        scores = _evaluate_set(options, section, methods, metrics, root / (section.name or key), report)
+        print(f"\n{_describe(scores)}\n\n{scores.summary()}")
+        found.append(scores)
+    if len(scored := [scores for scores in found if scores.figures]) > 1:
+        images.write_atomic(root / "table.md", (joint_markdown(scored) + "\n").encode())
+        print(f"\n{joint_markdown(scored, intervals=False)}")
     if options.val.report:
         report.write(root / "report.png")
     print(f"\nresults: {root}")
-    return tables
+    return {scores.name: scores.table for scores in found}
 
 
 def _weights_file(options: Options) -> Path | None:
@@ -90,6 +99,12 @@ def document_for(args: argparse.Namespace) -> Document:
     if not isinstance(network, dict):
         raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
     own = network.get("type") == "Spandrel"
+    inpainting = bool(args.occlusion or args.mask)
+    if not inpainting and _wants_mask(network):
+        raise UserError(
+            f"{path}: {network['type']} has to be told what is missing; add --occlusion '[{{type: LowerFace}}]' to "
+            "--gt, or --mask DIR to --input and --gt"
+        )
     scale = facts.get("scale") or _scale_of(network)
     data = {
         "name": args.name,
@@ -98,14 +113,21 @@ def document_for(args: argparse.Namespace) -> Document:
         "datasets": {"test": _dataset_section(args)},
         "path": {} if own else {"pretrain_network_g": args.model},
         "val": {
-            "metrics": {name: _bordered(name, args.crop_border) for name in args.metrics},
+            "metrics": {name: _bordered(name, args.crop_border) for name in args.metrics or _METRICS[inpainting]},
             "baselines": args.baselines,
             "tile": args.tile,
             "save_img": True,
             "report": bool(args.gt),
         },
     }
-    return Document("restore test", data)
+    return Document("restore test", data | ({"task": {"type": "Inpainting"}} if inpainting else {}))
+
+
+def _wants_mask(network: dict[str, Any]) -> bool:
+    """Whether a network sees the mask as a channel: as written, else by its default."""
+    known = str(network.get("type"))
+    field = ARCHS.get(known).schema.model_fields.get("mask_channel") if known in ARCHS else None
+    return field is not None and bool(network.get("mask_channel", field.default))
 
 
 def _scale_of(network: dict[str, Any]) -> int:
@@ -130,8 +152,16 @@ def _bordered(metric: str, crop_border: int) -> dict[str, int]:
 
 
 def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
+    if args.occlusion:
+        if args.input or args.mask or not args.gt:
+            raise UserError("restore test: --occlusion hides a part of the pictures in --gt; leave --input, --mask out")
+        hidden = doc.parse_value(args.occlusion, "--occlusion")
+        return {"type": "OccludedImageDataset", "dataroot_gt": args.gt, "occlusion": hidden}
+    if args.mask and not (args.input and args.gt):
+        raise UserError("restore test: --mask says what is missing in --input; name that and --gt too")
     if args.input and args.gt:
-        return {"type": "PairedImageDataset", "dataroot_lq": args.input, "dataroot_gt": args.gt}
+        masks = {"dataroot_mask": args.mask, "mask_polarity": args.mask_polarity} if args.mask else {}
+        return {"type": "PairedImageDataset", "dataroot_lq": args.input, "dataroot_gt": args.gt, **masks}
     if args.gt:
         return {"type": "GTImageDataset", "dataroot_gt": args.gt}
     if args.input:
@@ -153,63 +183,79 @@ def _evaluate_set(
     metrics: Mapping[str, Metric],
     folder: Path,
     report: Report,
-) -> Table:
+) -> Scores:
     dataset, table = DATASETS.build(section), Table()
+    masks, extremes = hashlib.sha256(), _extremes(metrics)
     scored = score(dataset, methods, metrics, options.manual_seed, table)
     for number, picture in enumerate(watched(scored, len(dataset), folder.name)):
+        if picture.mask is not None:
+            masks.update(images.to_uint8(picture.mask[0]).tobytes())
         if options.val.save_img:
-            images.write(folder / f"{picture.key}.png", images.to_uint8(picture.preds[MODEL][0]))
+            _save(folder, picture)
         if options.val.report and number < ROWS_PER_SET:
             report.add(picture)
-    for text in table.set_aside.values():
-        print(f"WARNING not scored: {text}")
-    for note in table.notes:
-        print(f"WARNING {note}")
+        if options.val.report or picture.mask is not None:
+            extremes.add(picture)
     if not table.keys:
-        raise UserError(f"{folder.name}: none of its {len(dataset)} pictures could be read")
-    images.write_atomic(folder / "scores.csv", _csv(table).encode())
-    images.write_atomic(folder / "scores.json", _json(options, table, metrics).encode())
-    images.write_atomic(folder / "table.md", (_markdown(table, methods) + "\n").encode())
-    return table
+        reason = next(iter(table.set_aside.values()), "it holds none")
+        raise UserError(f"{folder.name}: none of its {len(dataset)} pictures could be read or scored: {reason}")
+    masked = any(area >= 0 for area in table.hole_areas)
+    weights = _weights_file(options)
+    training = training_distances(options, metrics, weights) if weights else []
+    table.notes += [f"{name}: through the network that the model was trained with: no judge of it" for name in training]
+    scores = Scores(folder.name, table, metrics, training, masks.hexdigest() if masked else None)
+    scores.measure(options.manual_seed)
+    _write(options, scores, folder)
+    extremes.write(folder / "worst_best.png", options.scale)
+    return scores
 
 
-def _describe(name: str, table: Table, metrics: Mapping[str, Metric]) -> str:
-    protocols = "; ".join(f"{key}: {metric.protocol}" for key, metric in metrics.items())
-    return f"{name}: {len(table.keys)} pictures ({protocols})"
+def _extremes(metrics: Mapping[str, Metric]) -> Extremes:
+    """By the first metric that has a figure for each picture; of none there are no extremes."""
+    name = next((name for name, metric in metrics.items() if isinstance(metric, PictureMetric)), "")
+    return Extremes(MODEL, name, name in metrics and metrics[name].higher_is_better)
 
 
-def _markdown(table: Table, methods: Iterable[str]) -> str:
-    rows = [(method, table.means(method)) for method in methods if table.means(method)]
-    if not rows:
-        return "(no GT: pictures written, nothing scored)"
-    names = list(rows[0][1])
-    cells = [["method", *names], ["---"] * (len(names) + 1)]
-    cells += [[method, *(f"{means[name]:.4f}" for name in names)] for method, means in rows]
-    lines = [" | ".join([first.ljust(10), *(cell.rjust(8) for cell in rest)]) for first, *rest in cells]
-    return "\n".join(f"| {line} |" for line in lines)
+def _save(folder: Path, picture: Scored) -> None:
+    """Writes what the model made of a picture, and where there is a mask, what scoring it again takes besides."""
+    shown = {folder: picture.preds[MODEL]}
+    if picture.mask is not None:
+        shown |= {folder / "masks": picture.mask.expand(-1, 3, -1, -1), folder / "masked": picture.lq}
+    if RAW in picture.preds:
+        shown[folder / RAW] = picture.preds[RAW]
+    for place, tensor in shown.items():
+        images.write(place / f"{picture.key}.png", images.to_uint8(tensor[0]))
 
 
-def _csv(table: Table) -> str:
-    buffer = io.StringIO()
-    metrics = list(next(iter(table.rows.values()))[0]) if table.rows else []
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["key", "method", *metrics])
-    for method, rows in table.rows.items():
-        writer.writerows([key, method, *row.values()] for key, row in zip(table.keys, rows, strict=True))
-    return buffer.getvalue()
+def _write(options: Options, scores: Scores, folder: Path) -> None:
+    """Writes the figures, and prints what to be warned of."""
+    for text in scores.table.set_aside.values():
+        print(f"WARNING not scored: {text}")
+    for note in scores.table.notes:
+        print(f"WARNING {note}")
+    texts = {
+        "scores.csv": scores_csv(scores.table),
+        "scores.json": scores.json(_facts(options)),
+        "table.md": scores.markdown(),
+    }
+    if scores.bins:
+        texts |= {"by_hole_area.md": scores.hole_markdown(), "by_hole_area.json": scores.hole_json()}
+    for name, text in texts.items():
+        images.write_atomic(folder / name, text.encode())
 
 
-def _json(options: Options, table: Table, metrics: Mapping[str, Metric]) -> str:
+def _describe(scores: Scores) -> str:
+    protocols = "; ".join(f"{key}: {metric.protocol}" for key, metric in scores.metrics.items())
+    masks = f"\nmasks: sha256 {scores.masks_sha256}" if scores.masks_sha256 else ""
+    return f"{scores.name}: {len(scores.table.keys)} pictures ({protocols}){masks}"
+
+
+def _facts(options: Options) -> dict[str, Any]:
+    """Which network was scored, and which file its weights came from."""
     weights = _weights_file(options) or Path()
-    facts = {
+    return {
         "experiment": options.name,
         "network_g": {"type": options.network_g.type, **options.network_g.args},
         "weights": {"file": str(weights), "sha256": hashlib.sha256(weights.read_bytes()).hexdigest()},
         "restore": __version__,
-        "pictures": len(table.keys),
-        "set_aside": table.set_aside,
-        "protocols": {name: metric.protocol for name, metric in metrics.items()},
-        "notes": table.notes,
-        "means": {method: table.means(method) for method in table.rows},
     }
-    return json.dumps(facts, indent=1, ensure_ascii=False)

@@ -58,6 +58,18 @@ def resampled_means(values: Values, draws: Draws, resamples: int = RESAMPLES) ->
     return np.concatenate(means)
 
 
+def estimates(columns: Values, draws: Draws) -> list[Estimate]:
+    """The mean of each column (pictures, columns) with its interval, over the pictures that have a figure there.
+
+    NaN is no figure: a picture without it has no part in a mean, in the resamples as little as in the whole.
+    """
+    there = ~np.isnan(columns)
+    resampled = resampled_means(np.hstack([np.where(there, columns, 0), there]), draws)
+    with np.errstate(invalid="ignore"):  # a resample of pictures without a figure has none
+        means = np.divide(*np.hsplit(resampled, 2))
+    return [estimate(columns[own, i], means[~np.isnan(means[:, i]), i]) for i, own in enumerate(there.T)]
+
+
 def estimate(values: Values, resampled: Values, confidence: float = CONFIDENCE) -> Estimate:
     """The mean of one column, and the percentile interval of its resampled means.
 

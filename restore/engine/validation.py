@@ -1,5 +1,6 @@
 """Applying methods to a data set, picture by picture, and scoring what they make of it."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
@@ -70,6 +71,11 @@ class Scored:
     scores: dict[str, dict[str, float]]
     mask: Tensor | None = None
 
+    @property
+    def hole_area(self) -> float:
+        """The share of the picture that is missing; NaN where no mask tells."""
+        return math.nan if self.mask is None else float((self.mask > 0).double().mean())
+
 
 @dataclass
 class Table:
@@ -77,10 +83,11 @@ class Table:
 
     Args:
         keys: the pictures.
-        rows: of each method, the figures of each picture by metric.
+        rows: of each method, the figures of each picture by metric; NaN where a picture has none.
         whole: of each method, the figures of metrics that have one for the whole set, by metric.
         notes: what readers of those should know.
         set_aside: pictures that could not be scored, and why.
+        hole_areas: of each picture the share that is missing; NaN without a mask.
     """
 
     keys: list[str] = field(default_factory=list)
@@ -88,10 +95,12 @@ class Table:
     whole: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     set_aside: dict[str, str] = field(default_factory=dict)
+    hole_areas: list[float] = field(default_factory=list)
 
     def add(self, scored: Scored) -> None:
         """Adds a picture's row."""
         self.keys.append(scored.key)
+        self.hole_areas.append(scored.hole_area)
         for method, scores in scored.scores.items():
             self.rows.setdefault(method, []).append(scores)
 
@@ -101,12 +110,24 @@ class Table:
             self.whole[method] = {name: collector.value() for name, collector in own.items()}
             notes = (f"{name}: {collector.note}" for name, collector in own.items() if collector.note)
             self.notes += [note for note in notes if note not in self.notes]
+        self.notes += self._without_figure()
+
+    def _without_figure(self) -> Iterator[str]:
+        for name in next(iter(self.rows.values()))[0]:
+            count = sum(any(math.isnan(row[name]) for row in rows) for rows in zip(*self.rows.values(), strict=True))
+            if count:
+                yield f"{name}: {count} of {len(self.keys)} pictures have no such figure, and no part in the mean"
 
     def means(self, method: str) -> dict[str, float]:
-        """The figure of each metric: the mean over the pictures, or that of the whole set."""
+        """The figure of each metric: the mean over the pictures that have one (NaN if none has), or the whole set's."""
         rows = self.rows.get(method, [])
-        means = {name: sum(row[name] for row in rows) / len(rows) for name in (rows[0] if rows else {})}
+        means = {name: _mean([row[name] for row in rows]) for name in (rows[0] if rows else {})}
         return means | self.whole.get(method, {})
+
+
+def _mean(values: list[float]) -> float:
+    there = [value for value in values if not math.isnan(value)]
+    return sum(there) / len(there) if there else math.nan
 
 
 def build_metrics(sections: Mapping[str, Part], device: torch.device | None = None) -> dict[str, Metric]:
