@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from restore import __version__, test, train
+from restore import __version__, infer, test, train
 from restore.apps import check, compare, inspecting, listing, plot, prepare, weights
 from restore.errors import run_main
 
@@ -17,6 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, about in (
         ("train", train, "train an experiment"),
         ("test", test, "score or apply a model"),
+        ("infer", infer, "rebuild what is hidden in photos"),
         ("check", check, "tell every mistake in an option file"),
         ("list", listing, "show what option files can name"),
         ("compare", compare, "score models and interpolations side by side, with intervals"),

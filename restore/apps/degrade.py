@@ -1,23 +1,30 @@
 """`restore prepare degrade`: a fixed LQ set, and the manifest from which others make the same one."""
 
 import argparse
-import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from restore import __version__, images
+from restore import images
+from restore.apps.fixed_set import (
+    MANIFEST,
+    Section,
+    digest,
+    is_there,
+    one_thread,
+    parts_of,
+    sections_of,
+    versions,
+    write_manifest,
+)
 from restore.apps.lmdb_build import Item, build
 from restore.apps.pool import available_cpus, in_order
 from restore.data.drawn import draw_face
@@ -28,17 +35,14 @@ from restore.degradations.pipeline import Pipeline
 from restore.degradations.resize import upscale
 from restore.errors import UserError
 from restore.keyed import Draws, draws
-from restore.options.document import parse_value
 from restore.options.paths import resolve
 from restore.progress import watched
 from restore.registry import DEGRADATIONS, Part
 
-MANIFEST = "manifest.json"
+OPTION = DEGRADATIONS, "--degradation"
 STREAM = "degrade"  # a picture's draws are `keyed.draws(seed, STREAM, key)`
 CELL = 256  # pixels a side of a picture in a contact sheet
 GAP = 4
-
-Section = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class LqMaker:
 
     @cached_property
     def pipeline(self) -> Pipeline:
-        return Pipeline(parts_of(json.loads(self.degradation)), self.scale)
+        return Pipeline(parts_of(json.loads(self.degradation), *OPTION), self.scale)
 
     def first_key(self, item: Item) -> str:
         return item.key
@@ -94,7 +98,7 @@ class LqMaker:
 def run(args: argparse.Namespace) -> None:
     """Writes the LQ set, the GT beside it, and a contact sheet: what the arguments ask for. Raises `UserError`."""
     sections = sections_of(args.degradation)
-    parts = parts_of(sections)
+    parts = parts_of(sections, *OPTION)
     if args.size and args.size % args.scale:
         raise UserError(f"--size {args.size}: is no multiple of --scale {args.scale}")
     if not args.output and not args.preview:
@@ -102,7 +106,7 @@ def run(args: argparse.Namespace) -> None:
     if args.gt and not args.output:
         raise UserError("prepare degrade: --gt writes the GT of an LQ set; give SRC and DST as well")
     workers = args.workers or available_cpus()
-    with _one_thread():
+    with one_thread():
         if args.preview:
             _preview(args, parts)
         if args.output:
@@ -110,29 +114,6 @@ def run(args: argparse.Namespace) -> None:
             write_set(maker, resolve(str(args.output)), workers, args.overwrite)
             if args.gt:
                 write_set(replace(maker, part="gt"), resolve(str(args.gt)), workers, args.overwrite)
-
-
-def sections_of(text: str) -> list[Section]:
-    """What `--degradation` says: a preset's name, a section, or a list of them in YAML. Raises `UserError`."""
-    value = parse_value(text, "--degradation")
-    sections = value if isinstance(value, list) else [value]
-    sections = [{"type": section} if isinstance(section, str) else section for section in sections]
-    if not sections or not all(isinstance(section, dict) and "type" in section for section in sections):
-        raise UserError(f"--degradation {text}: should be a list such as `[{{type: realesrgan}}]`, or a preset's name")
-    return sections
-
-
-def parts_of(sections: Sequence[Section]) -> list[Part]:
-    """The sections as parts that can be built. Raises `UserError` for an unknown part or a wrong argument."""
-    parts = [Part.model_validate(section) for section in sections]
-    for part in parts:
-        try:
-            DEGRADATIONS.build(part)
-        except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, (part.type, *first["loc"])))
-            raise UserError(f"--degradation: {place}: {first['msg']}, found {first['input']!r}") from error
-    return parts
 
 
 def degrade(gt: images.Image, pipeline: Pipeline, own: Draws) -> NDArray[np.uint8]:
@@ -160,7 +141,7 @@ def write_set(maker: LqMaker, output: Path, workers: int, overwrite: bool) -> No
         print(f"{output}: already there, {len(items):,} pictures made with the same parameters")
         return
     digests = _digests(output, workers)
-    images.write_atomic(output / MANIFEST, json.dumps(_about(maker) | {"pictures": digests}, indent=1).encode())
+    write_manifest(output, _about(maker) | {"pictures": digests})
     if len(digests) < len(items):
         raise UserError(f"{output}: {len(items) - len(digests):,} of {len(items):,} pictures of the source are missing")
     print(f"{output / MANIFEST}: {len(digests):,} pictures")
@@ -169,14 +150,9 @@ def write_set(maker: LqMaker, output: Path, workers: int, overwrite: bool) -> No
 def _write_files(maker: LqMaker, output: Path, items: Sequence[Item], workers: int, overwrite: bool) -> bool:
     """Whether there was something to write. A killed run is begun again: the manifest tells whether it came through."""
     about = _about(maker)
-    if output.exists() and any(output.iterdir()):
-        before = _read_manifest(output)
-        if before.pop("pictures", None) and before == about and not overwrite:
-            return False
-        if before != about and not overwrite:
-            found = "made with other parameters or versions" if before else "not made by this command"
-            raise UserError(f"{output}: exists, {found}; choose another name, or --overwrite replaces its pictures")
-    images.write_atomic(output / MANIFEST, json.dumps(about, indent=1).encode())
+    if is_there(output, about, overwrite):
+        return False
+    write_manifest(output, about)
 
     def write(item: Item) -> None:
         (record,) = maker.records(item)
@@ -188,11 +164,11 @@ def _write_files(maker: LqMaker, output: Path, items: Sequence[Item], workers: i
 
 
 def _about(maker: LqMaker) -> dict[str, Any]:
-    """What makes the pictures what they are. Other versions may differ in the last bit of a few samples."""
+    """What makes the pictures what they are."""
     about = asdict(maker) | {"source": Path(maker.source).name, "degradation": json.loads(maker.degradation)}
     about["draws"] = f'draws(seed, "{STREAM}", key)'
-    about["pipeline"] = [section for part in parts_of(about["degradation"]) for section in _spelled(part)]
-    about["versions"] = {"restore": __version__} | {m.__name__: m.__version__ for m in (np, cv2, torch)}
+    about["pipeline"] = [section for part in parts_of(about["degradation"], *OPTION) for section in _spelled(part)]
+    about["versions"] = versions()
     return dict(json.loads(json.dumps(about)))
 
 
@@ -202,32 +178,10 @@ def _spelled(part: Part) -> list[Section]:
     return sections
 
 
-def _read_manifest(output: Path) -> dict[str, Any]:
-    try:
-        return dict(json.loads((output / MANIFEST).read_bytes()))
-    except (OSError, ValueError):
-        return {}
-
-
 def _digests(output: Path, workers: int) -> dict[str, str]:
-    """SHA-256 of each picture's samples, read back: what another encoder writes differently is no difference."""
+    """Of each picture; see `digest`."""
     records = open_records(str(output))
-
-    def digest(key: str) -> str:
-        return hashlib.sha256(images.decode(records.get(key), records.where(key)).tobytes()).hexdigest()
-
-    return dict(zip(records.keys, in_order(digest, records.keys, workers), strict=True))
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread an operation: pictures are what is divided, and sums come out alike on every machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    return dict(zip(records.keys, in_order(partial(digest, records), records.keys, workers), strict=True))
 
 
 # -------------------------------------------------------------------------------------------------- contact sheet
@@ -250,14 +204,22 @@ def _preview(args: argparse.Namespace, parts: Sequence[Part]) -> None:
 
 def contact_sheet(pictures: Sequence[images.Image]) -> NDArray[np.uint8]:
     """Pictures in rows of equal cells, enlarged so that pixels stay pixels; those larger than a cell are shrunk."""
-    columns = math.ceil(math.sqrt(len(pictures)))
-    rows = math.ceil(len(pictures) / columns)
-    pitch = CELL + GAP
-    sheet = np.full((rows * pitch - GAP, columns * pitch - GAP, 3), 255, np.uint8)
-    for number, picture in enumerate(pictures):
-        y, x = number // columns * pitch, number % columns * pitch
-        cell = _celled(picture)
-        sheet[y : y + cell.shape[0], x : x + cell.shape[1]] = cell
+    cells = [np.full((CELL, CELL, 3), 255, np.uint8) for _ in pictures]
+    for cell, picture in zip(cells, pictures, strict=True):
+        small = _celled(picture)
+        cell[: small.shape[0], : small.shape[1]] = small
+    return tiled(cells)
+
+
+def tiled(cells: Sequence[NDArray[np.uint8]], columns: int | None = None) -> NDArray[np.uint8]:
+    """Cells of one size in rows, with gaps; without `columns` as many as make a square of them."""
+    columns = columns or math.ceil(math.sqrt(len(cells)))
+    rows = math.ceil(len(cells) / columns)
+    height, width = cells[0].shape[0] + GAP, cells[0].shape[1] + GAP
+    sheet = np.full((rows * height - GAP, columns * width - GAP, 3), 255, np.uint8)
+    for number, cell in enumerate(cells):
+        y, x = number // columns * height, number % columns * width
+        sheet[y : y + height - GAP, x : x + width - GAP] = cell
     return sheet
 
 

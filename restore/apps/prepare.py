@@ -19,9 +19,13 @@ MIN_FACE = 32
 def add_parser(subparsers: Any) -> None:
     """Adds `prepare` with its verbs; each sets `run` to the function that takes the parsed arguments."""
     parser = subparsers.add_parser("prepare", help="turn pictures into LMDBs, draw faces, download data sets")
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="lmdb|degrade|landmarks|drawn|astronaut|download")
+    verbs = parser.add_subparsers(
+        dest="verb", required=True, metavar="lmdb|degrade|occlude|masks|landmarks|drawn|astronaut|download"
+    )
     _add_lmdb(verbs)
     _add_degrade(verbs)
+    _add_occlude(verbs)
+    _add_masks(verbs)
     _add_landmarks(verbs)
     _add_drawn(verbs)
     _add_astronaut(verbs)
@@ -66,11 +70,44 @@ def _add_degrade(verbs: Any) -> None:
     _add_common(parser, degrade)
 
 
+def _add_occlude(verbs: Any) -> None:
+    about = (
+        "Write a fixed set of faces with a part hidden: DST/without_mask, with_mask and masks, as `restore test` would "
+        "draw them, with a manifest. Killed, it goes on where it stopped when run again."
+    )
+    parser = verbs.add_parser("occlude", help="a fixed set of hidden faces, or a catalogue", description=about)
+    parser.add_argument("input", type=Path, nargs="?", metavar="SRC", help="folder or .lmdb of pictures of faces")
+    parser.add_argument("output", type=Path, nargs="?", metavar="DST", help="folder for the three sets")
+    parser.add_argument("--occlusion", metavar="YAML", help="e.g. '[{type: LowerFace}]'")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--landmarks", type=Path, metavar="JSON", help="what `restore prepare landmarks` wrote")
+    where.add_argument("--detector", metavar="NAME", help="yunet, retinaface, ssd; default: faces cut to FFHQ's frame")
+    parser.add_argument("--size", type=_positive, help="bring pictures to a square of SIZE pixels first")
+    parser.add_argument("--seed", type=int, default=0, help="which draws (0); as `manual_seed` in an option file")
+    parser.add_argument("--lmdb", action="store_true", help="LMDBs in the place of folders of PNG files")
+    parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="every occlusion on a face, with its name")
+    parser.add_argument("--no_outline", dest="outline", action="store_false", help="no line around what is hidden")
+    parser.add_argument("-n", type=_positive, help="draws of each occlusion in the preview (2; 8 with --occlusion)")
+    _add_common(parser, occlude)
+
+
+def _add_masks(verbs: Any) -> None:
+    about = "Write mask files for pairs of pictures, with and without something pasted on: where they differ."
+    parser = verbs.add_parser("masks", help="masks out of pairs of pictures", description=about)
+    parser.add_argument("input", type=Path, metavar="WITH", help="folder or .lmdb of pictures with something pasted on")
+    parser.add_argument("clean", type=Path, metavar="WITHOUT", help="folder or .lmdb of the same without it")
+    parser.add_argument("output", type=Path, metavar="DST", help="folder for the masks, white where they differ")
+    parser.add_argument("--threshold", type=_positive, default=20, help="smoothed difference, of 255 levels (20)")
+    parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="the pictures, what was found outlined")
+    _add_common(parser, masks)
+
+
 def _add_landmarks(verbs: Any) -> None:
     about = "Find the faces in a folder or LMDB; write five landmarks of the largest in each picture to a JSON file."
     parser = verbs.add_parser("landmarks", help="where eyes, nose and mouth are, for losses on them", description=about)
     parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
+    parser.add_argument("--detector", default="yunet", metavar="NAME", help="aligned, retinaface, ssd, yunet (yunet)")
     parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
     parser.set_defaults(run=landmarks)
 
@@ -238,6 +275,20 @@ def _workers(args: argparse.Namespace) -> int:
 def degrade(args: argparse.Namespace) -> None:
     """`restore prepare degrade`: see `restore.apps.degrade`."""
     from restore.apps.degrade import run
+
+    run(args)
+
+
+def occlude(args: argparse.Namespace) -> None:
+    """`restore prepare occlude`: see `restore.apps.occlude`."""
+    from restore.apps.occlude import run
+
+    run(args)
+
+
+def masks(args: argparse.Namespace) -> None:
+    """`restore prepare masks`: see `restore.apps.pair_masks`."""
+    from restore.apps.pair_masks import run
 
     run(args)
 

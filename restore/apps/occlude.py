@@ -1,0 +1,300 @@
+"""`restore prepare occlude`: a fixed set of occluded faces with their masks, and a catalogue of what hides faces."""
+
+import argparse
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from restore import images
+from restore.apps.fixed_set import (
+    MANIFEST,
+    digest,
+    is_there,
+    one_thread,
+    parts_of,
+    read_manifest,
+    sections_of,
+    versions,
+    write_manifest,
+)
+from restore.apps.lmdb_build import Item, build
+from restore.apps.pool import available_cpus, in_order
+from restore.data.encode import encode, square
+from restore.data.landmarks import Landmarks, read_landmarks, write_landmarks
+from restore.data.lmdb_store import Record
+from restore.data.occluded_dataset import occlude
+from restore.data.records import Records, open_records
+from restore.errors import UserError
+from restore.faces.face import Face
+from restore.keyed import draws
+from restore.occlusions.occlusion import Mask, Occlusion
+from restore.options.paths import resolve
+from restore.progress import watched
+from restore.registry import DETECTORS, OCCLUSIONS, Part
+
+OPTION = OCCLUSIONS, "--occlusion"
+STREAM = "evaluate"  # a picture's draws are `keyed.draws(seed, STREAM, key)`, which `restore test` takes too
+LANDMARKS = "landmarks.json"
+LISTED = 8  # names told of the pictures that are set aside
+
+Kind = Literal["without_mask", "with_mask", "masks"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True)
+class OccludedMaker:
+    """Makes one of the three pictures of each face: as it was, with something before it, or where that is.
+
+    Args:
+        source: the folder or LMDB.
+        kind: which of the three. A mask is white where the face is hidden.
+        occlusion: what hides it, as JSON.
+        landmarks: a file of landmarks in these pictures; None: they are cut to FFHQ's frame.
+        seed: with a picture's key, what its draws come from.
+        size: brings pictures to a square of that side first.
+        compact: PNG records.
+    """
+
+    source: str
+    kind: Kind
+    occlusion: str
+    landmarks: str | None
+    seed: int
+    size: int | None
+    compact: bool = True
+
+    @cached_property
+    def pictures(self) -> Records:
+        return open_records(self.source)
+
+    @cached_property
+    def parts(self) -> list[Occlusion]:
+        return [OCCLUSIONS.build(part) for part in parts_of(json.loads(self.occlusion), *OPTION)]
+
+    @cached_property
+    def points(self) -> Mapping[str, Landmarks]:
+        return read_landmarks(Path(self.landmarks), self.pictures.keys) if self.landmarks else {}
+
+    def first_key(self, item: Item) -> str:
+        return item.key
+
+    def records(self, item: Item) -> list[Record]:
+        return [encode(item.key, self.made(item.key)[self.kind], self.compact)]
+
+    def gt(self, key: str) -> images.Image:
+        where = self.pictures.where(key)
+        picture = images.decode(self.pictures.get(key), where)
+        return np.ascontiguousarray(square(picture, self.size, where) if self.size else picture)  # type: ignore[return-value]
+
+    def made(self, key: str) -> dict[Kind, images.Image]:
+        """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed."""
+        gt = self.gt(key)
+        face = Face.of_landmarks(self.points[key]) if self.landmarks else Face.aligned(*gt.shape[:2])
+        occluded, mask = occlude(gt, face, self.parts, draws(self.seed, STREAM, key))
+        return {"without_mask": gt, "with_mask": occluded, "masks": as_picture(mask)}
+
+
+def as_picture(mask: Mask) -> NDArray[np.uint8]:
+    """A mask (H, W) as a picture (H, W, 3), white where it is set."""
+    return np.repeat(np.where(mask, np.uint8(255), np.uint8(0))[:, :, None], 3, axis=2)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes the set, and the catalogue: what the arguments ask for. Raises `UserError`."""
+    if not args.output and not args.preview:
+        raise UserError("prepare occlude: give SRC and DST, or --preview SHEET.png")
+    if args.output and not args.occlusion:
+        raise UserError("prepare occlude: --occlusion says what hides the faces, such as '[{type: LowerFace}]'")
+    sections = sections_of(args.occlusion, OPTION[1], "LowerFace") if args.occlusion else []
+    parts_of(sections, *OPTION)
+    with one_thread():
+        if args.preview:
+            from restore.apps.catalogue import write_catalogue
+
+            write_catalogue(args, sections)
+        if args.output:
+            maker = OccludedMaker(str(args.input), "masks", json.dumps(sections), None, args.seed, args.size)
+            write_set(args, maker, resolve(str(args.output)))
+
+
+def write_set(args: argparse.Namespace, maker: OccludedMaker, output: Path) -> None:
+    """Writes the three sets below `output`, and the manifest. Goes on where a killed run stopped.
+
+    Raises:
+        UserError: `output` holds something else, or no picture shows a face.
+    """
+    workers = args.workers or available_cpus()
+    about = _about(args, maker)
+    if is_there(output, about, args.overwrite):
+        print(
+            f"{output}: already there, {len(read_manifest(output)['pictures']):,} pictures made with the same options"
+        )
+        return
+    if args.overwrite and read_manifest(output):
+        _clear(output)
+    write_manifest(output, about)
+    set_aside: dict[str, str] = {}
+    if args.landmarks or args.detector:
+        maker = replace(maker, landmarks=str(output / LANDMARKS))
+        set_aside = _find_faces(args, maker, output / LANDMARKS, workers)
+    items = [Item(key, key) for key in maker.pictures.keys if key not in set_aside]
+    set_aside |= _write_lmdbs(maker, output, items, workers) if args.lmdb else _write(maker, output, items, workers)
+    told = _pictures_in(output, ".lmdb" if args.lmdb else "", workers)
+    if not told:
+        raise UserError(f"{output}: none of {len(items):,} pictures can be used; {next(iter(set_aside.values()))}")
+    write_manifest(output, about | {"set_aside": set_aside, "pictures": told})
+    holes = [picture["hole"] for picture in told.values()]
+    print(f"{output / MANIFEST}: {len(told):,} pictures, {100 * sum(holes) / len(holes):.1f} % hidden on average")
+    if set_aside:
+        names = ", ".join(list(set_aside)[:LISTED]) + (", ..." if len(set_aside) > LISTED else "")
+        print(f"set aside, see the manifest: {len(set_aside):,} pictures: {names}")
+
+
+def _about(args: argparse.Namespace, maker: OccludedMaker) -> dict[str, Any]:
+    """What makes the pictures what they are."""
+    if args.landmarks:
+        path = resolve(str(args.landmarks))
+        if not path.is_file():
+            raise UserError(f"{path}: no such file of landmarks; `restore prepare landmarks` writes one")
+        faces: Any = {"landmarks": hashlib.sha256(path.read_bytes()).hexdigest()}
+    else:
+        faces = {"detector": detector_of(args.detector or "aligned").model_dump()}
+    about = asdict(maker) | {"source": Path(maker.source).name, "occlusion": json.loads(maker.occlusion)}
+    del about["kind"], about["landmarks"], about["compact"]
+    about |= {"faces": faces, "files": "lmdb" if args.lmdb else "png", "mask_polarity": "white_missing"}
+    return about | {"draws": f'draws(seed, "{STREAM}", key)', "versions": versions()}
+
+
+def detector_of(text: str) -> Part:
+    """The detector that an option names. Raises `UserError`."""
+    sections = sections_of(text, "--detector", "yunet")
+    if len(sections) > 1:
+        raise UserError(f"--detector {text}: names {len(sections)}; one finds the faces")
+    (part,) = parts_of(sections, DETECTORS, "--detector")
+    return part
+
+
+def _clear(output: Path) -> None:
+    """Makes room in a folder that this command filled."""
+    for kind in KINDS:
+        shutil.rmtree(output / kind, ignore_errors=True)
+        shutil.rmtree(output / f"{kind}.lmdb", ignore_errors=True)
+    (output / LANDMARKS).unlink(missing_ok=True)
+
+
+# ------------------------------------------------------------------------------------------------------- the faces
+
+
+def _find_faces(args: argparse.Namespace, maker: OccludedMaker, path: Path, workers: int) -> dict[str, str]:
+    """Writes where the faces are in the pictures that the maker will see; why others are set aside, by key."""
+    keys = maker.pictures.keys
+    if path.is_file():  # before the run was killed
+        found: dict[str, Landmarks | str] = dict(read_landmarks(path, keys))
+        return {key: "no face was found" for key in keys if key not in found}
+    find = _given(args, maker) if args.landmarks else _detected(detector_of(args.detector), maker)
+
+    def attempt(key: str) -> Landmarks | str:
+        try:
+            return find(key)
+        except images.UnreadableImage as error:
+            return str(error)
+
+    results = watched(in_order(attempt, keys, workers), len(keys), "faces")
+    found = dict(zip(keys, results, strict=True))
+    set_aside = {key: points for key, points in found.items() if isinstance(points, str)}
+    if len(set_aside) == len(found):
+        raise UserError(
+            f"{maker.source}: no face in any of the {len(found):,} pictures; {next(iter(set_aside.values()))}"
+        )
+    write_landmarks(path, {key: None if isinstance(points, str) else points for key, points in found.items()})
+    return set_aside
+
+
+def _detected(part: Part, maker: OccludedMaker) -> Callable[[str], Landmarks | str]:
+    own = threading.local()  # a detector is not for several threads at once
+
+    def find(key: str) -> Landmarks | str:
+        if not hasattr(own, "detector"):
+            own.detector = DETECTORS.build(part)
+        faces = own.detector(maker.gt(key))
+        return faces[0].landmarks if faces else f"{maker.pictures.where(key)}: no face was found"
+
+    return find
+
+
+def _given(args: argparse.Namespace, maker: OccludedMaker) -> Callable[[str], Landmarks | str]:
+    points = read_landmarks(resolve(str(args.landmarks)), maker.pictures.keys)
+
+    def find(key: str) -> Landmarks | str:
+        where = maker.pictures.where(key)
+        if key not in points:
+            return f"{where}: {Path(args.landmarks).name} knows of no face in it"
+        if maker.size is None:
+            return points[key]
+        height, width = images.decode(maker.pictures.get(key), where).shape[:2]
+        return squared(points[key], height, width, maker.size)
+
+    return find
+
+
+def squared(points: Landmarks, height: int, width: int, size: int) -> Landmarks:
+    """Where points (K, 2) of a picture of that size come to when `square` brings it to `size`."""
+    scale = size / min(height, width)
+    scaled = np.array([max(size, round(width * scale)), max(size, round(height * scale))])
+    moved = (points + 0.5) * scaled / np.array([width, height]) - 0.5 - (scaled - size) // 2
+    return np.asarray(moved, np.float32)
+
+
+# ---------------------------------------------------------------------------------------------------- the pictures
+
+
+def _write(maker: OccludedMaker, output: Path, items: Sequence[Item], workers: int) -> dict[str, str]:
+    """Writes the pictures of those items that are not there yet; why others are set aside, by key."""
+    folders = {kind: output / kind for kind in KINDS}  # the mask comes last: where it is, so are the others
+    todo = [item for item in items if not (output / KINDS[-1] / f"{item.key}.png").exists()]
+    if len(todo) < len(items):
+        print(f"{output}: goes on behind {len(items) - len(todo):,} of {len(items):,}")
+
+    def write(item: Item) -> str | None:
+        try:
+            made = maker.made(item.key)
+        except images.UnreadableImage as error:
+            return str(error)
+        for kind, folder in folders.items():
+            images.write_atomic(folder / f"{item.key}.png", encode(item.key, made[kind], compact=True).data)
+        return None
+
+    results = watched(in_order(write, todo, workers), len(todo), output.name)
+    return {item.key: reason for item, reason in zip(todo, results, strict=True) if reason}
+
+
+def _write_lmdbs(maker: OccludedMaker, output: Path, items: Sequence[Item], workers: int) -> dict[str, str]:
+    for kind in KINDS:
+        about = {"count": len(items)}
+        build(output / f"{kind}.lmdb", replace(maker, kind=kind), items, about, workers, overwrite=False)
+    there = set(open_records(str(output / f"{KINDS[-1]}.lmdb")).keys)
+    return {item.key: f"{maker.pictures.where(item.key)}: cannot be used" for item in items if item.key not in there}
+
+
+def _pictures_in(output: Path, suffix: str, workers: int) -> dict[str, dict[str, Any]]:
+    """Of each key: SHA-256 of its three pictures' samples, and which share of it is hidden."""
+    if not all((output / f"{kind}{suffix}").is_dir() for kind in KINDS):
+        return {}
+    sets = {kind: open_records(str(output / f"{kind}{suffix}")) for kind in KINDS}
+    keys = sets["masks"].keys
+
+    def told(key: str) -> dict[str, Any]:
+        mask = images.decode(sets["masks"].get(key), sets["masks"].where(key))
+        hole = round(float((mask > 0).mean()), 6)
+        return {kind: digest(records, key) for kind, records in sets.items()} | {"hole": hole}
+
+    return dict(zip(keys, in_order(told, keys, workers), strict=True))

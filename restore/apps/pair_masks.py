@@ -1,0 +1,102 @@
+"""`restore prepare masks`: masks out of pairs of pictures, with something pasted on and without it."""
+
+import argparse
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from restore import images
+from restore.apps.catalogue import cell_of, eight_bits
+from restore.apps.degrade import tiled
+from restore.apps.fixed_set import is_there, is_whole, read_manifest, versions, write_manifest
+from restore.apps.occlude import as_picture
+from restore.apps.pool import available_cpus, in_order
+from restore.data.encode import encode
+from restore.data.records import Records, open_records
+from restore.errors import UserError
+from restore.occlusions.occlusion import Mask
+from restore.options.paths import resolve
+from restore.progress import watched
+
+SMOOTH = 1.5  # sigma in pixels: what JPEG adds is gone, edges stay where they are to a pixel
+JOIN = 0.03  # of the shorter side: gaps in a mask of the colour of what it hides are closed
+SMALLEST = 0.1  # of the largest piece: smaller ones are noise
+RIM = 2  # pixels around: what the edge was blended with
+
+
+def run(args: argparse.Namespace) -> None:
+    """Writes a mask for each pair. Raises `UserError`: no pairs, or DST holds something else."""
+    pasted, clean, output = open_records(str(args.input)), open_records(str(args.clean)), resolve(str(args.output))
+    known = set(clean.keys)
+    keys = [key for key in pasted.keys if key in known]
+    if not keys:
+        raise UserError(f"{args.input}: none of its pictures has one of the same name in {args.clean}")
+    about = {"threshold": args.threshold, "count": len(keys), "mask_polarity": "white_missing", "versions": versions()}
+    if is_there(output, about, args.overwrite):
+        print(f"{output}: already there, {len(read_manifest(output)['pictures']):,} masks made with the same options")
+        return
+    write_manifest(output, about)
+
+    def work(key: str) -> str | float:
+        try:
+            mask = mask_between(*_pair(pasted, clean, key), args.threshold)
+        except images.UnreadableImage as error:
+            return str(error)
+        if not mask.any():
+            return f"{pasted.where(key)}: differs nowhere by --threshold {args.threshold}"
+        images.write_atomic(output / f"{key}.png", encode(key, as_picture(mask), compact=True).data)
+        return round(float(mask.mean()), 6)
+
+    workers = args.workers or available_cpus()
+    found = dict(zip(keys, watched(in_order(work, keys, workers), len(keys), output.name), strict=True))
+    made = {key: hole for key, hole in found.items() if not isinstance(hole, str)}
+    set_aside = {key: reason for key, reason in found.items() if isinstance(reason, str)}
+    set_aside |= {
+        key: f"{pasted.where(key)}: nothing of this name in {args.clean}" for key in pasted.keys if key not in known
+    }
+    write_manifest(output, about | {"set_aside": set_aside, "pictures": made})
+    print(f"{output}: {len(made):,} masks; {len(set_aside):,} pictures set aside")
+    for reason in set_aside.values():
+        print(f"  {reason}")
+    if not is_whole(read_manifest(output)):
+        raise UserError(f"{output}: no pair gives a mask")
+    if args.preview:
+        images.write(args.preview, tiled([_cell(pasted, clean, key, args.threshold) for key in made]))
+
+
+def _pair(pasted: Records, clean: Records, key: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    first, second = (eight_bits(images.decode(each.get(key), each.where(key))) for each in (pasted, clean))
+    if first.shape != second.shape:
+        (h, w), (height, width) = first.shape[:2], second.shape[:2]
+        raise images.UnreadableImage(f"{pasted.where(key)}: has {w}x{h} pixels, without it {width}x{height}")
+    return first, second
+
+
+def mask_between(pasted: NDArray[np.uint8], clean: NDArray[np.uint8], threshold: float) -> Mask:
+    """Where two pictures (H, W, 3) differ: (H, W).
+
+    The largest difference of the channels, smoothed, above a threshold; gaps closed, holes filled, small pieces left
+    out, and a narrow rim added.
+    """
+    difference = cv2.absdiff(np.ascontiguousarray(pasted), np.ascontiguousarray(clean)).max(axis=2)
+    smooth = cv2.GaussianBlur(difference.astype(np.float32), (0, 0), SMOOTH)
+    rough = (smooth > threshold).astype(np.uint8)
+    radius = max(1, round(JOIN * min(rough.shape)))
+    framed = cv2.copyMakeBorder(rough, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
+    joined = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, _disk(radius))[radius:-radius, radius:-radius]
+    contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    areas = [cv2.contourArea(contour) for contour in contours]
+    kept = [contour for contour, area in zip(contours, areas, strict=True) if area >= SMALLEST * max(areas)]
+    mask = cv2.drawContours(np.zeros_like(rough), kept, -1, (1,), cv2.FILLED)
+    found: Mask = cv2.dilate(mask, _disk(RIM)) > 0
+    return found
+
+
+def _disk(radius: int) -> NDArray[np.uint8]:
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
+
+
+def _cell(pasted: Records, clean: Records, key: str, threshold: float) -> NDArray[np.uint8]:
+    picture, without = _pair(pasted, clean, key)
+    return cell_of(picture, mask_between(picture, without, threshold), key)
