@@ -13,12 +13,12 @@ from restore import images
 from restore.apps.degrade import CELL, tiled
 from restore.apps.fixed_set import Section
 from restore.data.drawn import draw_face
-from restore.data.occluded_dataset import occlude
 from restore.data.records import open_records
 from restore.errors import RestoreError
 from restore.faces.detector import Detector
 from restore.faces.face import Face
 from restore.keyed import Draws, draws
+from restore.occlusions.compose_occlusion import Chain
 from restore.occlusions.occlusion import Mask
 from restore.registry import DETECTORS, OCCLUSIONS, Part
 
@@ -95,7 +95,7 @@ def _faces(args: argparse.Namespace, count: int) -> list[tuple[images.Image, Fac
 
 
 def _cell(name: str, picture: images.Image, face: Face, parts: Sequence[Part], own: Draws, outline: bool) -> Rgb:
-    shown, mask = occlude(picture, face, [OCCLUSIONS.build(part) for part in parts], own)
+    shown, mask = Chain(list(parts))(picture, face, own)
     return cell_of(shown, mask if outline else None, f"{name}  {100 * mask.mean():.0f} %")
 
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from restore import images
 from restore.apps.fixed_set import Section, parts_of, sections_of
-from restore.data.occluded_dataset import occlude
 from restore.data.records import open_records
 from restore.errors import UserError
 from restore.faces.face import Face
 from restore.images import Image, Polarity
 from restore.keyed import draws
-from restore.occlusions.occlusion import Mask, Occluded, Occlusion
+from restore.occlusions.compose_occlusion import Chain
+from restore.occlusions.occlusion import Mask, Occluded
 from restore.occlusions.region import filled
 from restore.registry import OCCLUSIONS
 
@@ -83,12 +83,12 @@ class GeometricHole:
 
     def __init__(self, name: str, fill: Fill) -> None:
         self.rim, self.fill = RIM[name], fill
-        self.occlusions: list[Occlusion] = [OCCLUSIONS.build(part) for part in parts_of(GEOMETRY[name], OCCLUSIONS, "")]
+        self.occlusion = Chain(parts_of(GEOMETRY[name], OCCLUSIONS, ""))
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
         mask = np.zeros(picture.shape[:2], np.bool_)
         for face in faces:
-            own = occlude(picture, face, self.occlusions, draws("geometry")).mask
+            own = self.occlusion(picture, face, draws("geometry")).mask
             mask |= widened(own, round(self.rim * (face.box[2] - face.box[0])))
         if not mask.any():
             raise UserError("what the mask would cover lies outside the picture")
@@ -107,13 +107,13 @@ class DrawnHole:
 
     def __init__(self, text: str, seed: int) -> None:
         parts = parts_of(sections_of(text, "--occlude", "LowerFace"), OCCLUSIONS, "--occlude")
-        self.occlusions: list[Occlusion] = [OCCLUSIONS.build(part) for part in parts]
+        self.occlusion = Chain(parts)
         self.seed = seed
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
         own, hidden = draws(self.seed, "evaluate", key), np.zeros(picture.shape[:2], np.bool_)
         for face in faces:
-            picture, mask = occlude(picture, face, self.occlusions, own)
+            picture, mask = self.occlusion(picture, face, own)
             hidden |= mask
         if not hidden.any():
             raise UserError("--occlude hides nothing of this picture")

@@ -31,11 +31,11 @@ from restore.apps.pool import available_cpus, in_order
 from restore.data.encode import encode, square
 from restore.data.landmarks import Landmarks, read_landmarks, write_landmarks
 from restore.data.lmdb_store import Record
-from restore.data.occluded_dataset import occlude
 from restore.data.records import Records, open_records
 from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import draws
+from restore.occlusions.compose_occlusion import Chain
 from restore.occlusions.occlusion import Mask, Occlusion
 from restore.options.paths import resolve
 from restore.progress import watched
@@ -77,8 +77,8 @@ class OccludedMaker:
         return open_records(self.source)
 
     @cached_property
-    def parts(self) -> list[Occlusion]:
-        return [OCCLUSIONS.build(part) for part in parts_of(json.loads(self.occlusion), *OPTION)]
+    def hide(self) -> Occlusion:
+        return Chain(parts_of(json.loads(self.occlusion), *OPTION))
 
     @cached_property
     def points(self) -> Mapping[str, Landmarks]:
@@ -99,7 +99,7 @@ class OccludedMaker:
         """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed."""
         gt = self.gt(key)
         face = Face.of_landmarks(self.points[key]) if self.landmarks else Face.aligned(*gt.shape[:2])
-        occluded, mask = occlude(gt, face, self.parts, draws(self.seed, STREAM, key))
+        occluded, mask = self.hide(gt, face, draws(self.seed, STREAM, key))
         return {"without_mask": gt, "with_mask": occluded, "masks": as_picture(mask)}
 
 

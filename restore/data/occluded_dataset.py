@@ -1,7 +1,5 @@
 """Pictures of faces with something before them: what was there is the target, where it is the mask."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from restore import images
@@ -12,10 +10,10 @@ from restore.data.sample import Sample
 from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import Draws
-from restore.occlusions.occlusion import Mask, Occluded, Occlusion
+from restore.occlusions.compose_occlusion import Chain
 from restore.options.paths import DataPath, resolve
 from restore.ranges import Positive
-from restore.registry import DATASETS, OCCLUSIONS, OcclusionPart, TransformPart
+from restore.registry import DATASETS, OcclusionPart, TransformPart
 
 
 @DATASETS.register
@@ -46,7 +44,7 @@ class OccludedImageDataset(PictureDataset):
             raise UserError("occlusion: names nothing that hides a face; such as `- type: LowerFace`")
         if gt_size and landmarks is None:
             raise UserError(f"gt_size: {gt_size}: where a face is in a crop, only `landmarks` tell; leave gt_size out")
-        self.occlusions: list[Occlusion] = [OCCLUSIONS.build(part) for part in occlusion]
+        self.occlusion = Chain(occlusion)
         self.gt = open_records(dataroot_gt, meta_info)
         self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
         self.keys = list(self.landmarks) if landmarks else self.gt.keys
@@ -65,15 +63,6 @@ class OccludedImageDataset(PictureDataset):
         gt: images.Image = np.ascontiguousarray(sample["gt"])  # type: ignore[assignment]
         points = sample.get("landmarks")
         face = Face.aligned(*gt.shape[:2]) if points is None else Face.of_landmarks(points)
-        picture, mask = occlude(gt, face, self.occlusions, draws)
+        picture, mask = self.occlusion(gt, face, draws)
         sample["lq"], sample["mask"] = picture, np.where(mask, np.uint8(255), np.uint8(0))[:, :, None]
         return sample
-
-
-def occlude(picture: images.Image, face: Face, occlusions: Sequence[Occlusion], draws: Draws) -> Occluded:
-    """The picture (H, W, 3) with all of these before it, and the union of their masks."""
-    mask: Mask = np.zeros(picture.shape[:2], bool)
-    for occlusion in occlusions:
-        picture, hidden = occlusion(picture, face, draws)
-        mask = mask | hidden
-    return Occluded(picture, mask)

@@ -105,4 +105,4 @@ def _weights(trainer: "Trainer", saved_as: str, section: str, network: nn.Module
         "iter": trainer.iter,
         "version": __version__,
     }
-    return weights_bytes(network, facts)
+    return weights_bytes(network, facts | ({"size": trainer.size} if trainer.size else {}))

@@ -62,6 +62,7 @@ class Trainer:
         self.best_saved: dict[str, float] | None = None  # as in the last checkpoint
         self.set_aside: list[str] = []  # unreadable records, each with what is wrong with it
         self.unsaved: str | None = None  # why the last save failed
+        self.size: int | None = None  # the shorter side of the GT that is trained on, once there was one
 
     # -- the loop
 
@@ -102,6 +103,7 @@ class Trainer:
 
     def _prepare(self, batch: Batch) -> list[Step]:
         tensors = batch.to(self.device)
+        self.size = min(tensors["gt"].shape[-2:]) if "gt" in tensors else None
         if self.pipeline is not None:
             tensors |= self.pipeline(tensors["gt"], [keyed.draws("degrade", seed) for seed in batch.seeds])
         if self.train.accumulate == 1:

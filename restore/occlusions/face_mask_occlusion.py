@@ -13,16 +13,16 @@ from restore.occlusions.cloth import PATTERNS, Pattern, Place
 from restore.occlusions.light import Light
 from restore.occlusions.occlusion import Occluded, Occlusion
 from restore.occlusions.pose import Pose
+from restore.occlusions.region import Colour
 from restore.occlusions.sheet import Sheet, drawn_form
 from restore.occlusions.straps import WIDTHS, straps_of
 from restore.occlusions.textures import Textures
 from restore.occlusions.worn import contact_shadow
 from restore.options.paths import DataPath, resolve
-from restore.ranges import Share
 from restore.registry import OCCLUSIONS
 
 Kind = Literal["surgical", "cloth", "n95"]
-Color = tuple[Share, Share, Share]
+Color = tuple[float, float, float]  # in [0, 1]
 KINDS: tuple[Kind, ...] = ("surgical", "cloth", "n95")
 _WHITE, _BLACK = (0.94, 0.95, 0.95), (0.10, 0.10, 0.11)
 COLORS: dict[str, tuple[Color, ...]] = {  # what is commonly worn
@@ -49,7 +49,7 @@ class FaceMask(Occlusion):
 
     Args:
         kind: `surgical` (pleated), `cloth` (sewn), `n95` (a moulded respirator), or `random`.
-        colors: RGB in [0, 1], one of them for each mask, and a second for its pattern; empty: what is commonly worn.
+        colors: RGB of levels in 0..255, one of them for each mask, a second for its pattern; empty: as commonly worn.
         pattern: on cloth: `plain`, `stripes`, `checks`, `dots` or `random`.
         texture: folder of pictures that masks are printed with, instead of colours.
         straps: whether ear loops or head bands are drawn.
@@ -59,7 +59,7 @@ class FaceMask(Occlusion):
     def __init__(
         self,
         kind: Literal["surgical", "cloth", "n95", "random"] = "random",
-        colors: tuple[Color, ...] = (),
+        colors: list[Colour] = [],  # noqa: B006
         pattern: Literal["plain", "stripes", "checks", "dots", "random"] = "random",
         texture: DataPath | None = None,
         straps: bool = True,
@@ -68,7 +68,8 @@ class FaceMask(Occlusion):
         self.kinds: tuple[Kind, ...] = KINDS if kind == "random" else (kind,)
         self.patterns: tuple[Pattern, ...] = PATTERNS if pattern == "random" else (pattern,)
         self.textures = Textures(resolve(texture)) if texture else None
-        self.colors, self.straps, self.shadow = colors, straps, shadow
+        self.colors: list[Color] = [(r / 255, g / 255, b / 255) for r, g, b in colors]
+        self.straps, self.shadow = straps, shadow
 
     def __call__(self, picture: Image, face: Face, draws: Draws) -> Occluded:
         kind = self.kinds[int(draws.integers(len(self.kinds)))]

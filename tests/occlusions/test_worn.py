@@ -176,7 +176,7 @@ def core(mask, face):
 
 
 @pytest.mark.parametrize("kind", ["surgical", "cloth", "n95"])
-@pytest.mark.parametrize("color", [(0.9, 0.2, 0.2), (0.2, 0.7, 0.3), (0.2, 0.3, 0.9)])
+@pytest.mark.parametrize("color", [(230, 51, 51), (51, 178, 76), (51, 76, 230)])
 def test_has_the_colour_asked_for(kind, color):
     picture, face = drawn(1)
     result, mask = part("FaceMask", kind=kind, colors=[color], pattern="plain")(picture, face, draws(4))
@@ -187,7 +187,7 @@ def test_has_the_colour_asked_for(kind, color):
 @pytest.mark.parametrize("pattern", ["stripes", "checks", "dots"])
 def test_patterns_have_two_colours(pattern):
     picture, face = np.full((256, 256, 3), 150, np.uint8), Face.aligned(256, 256)
-    colors = [(0.9, 0.1, 0.1), (0.1, 0.1, 0.9)]
+    colors = [(230, 25, 25), (25, 25, 230)]
     result, mask = part("FaceMask", kind="cloth", colors=colors, pattern=pattern)(picture, face, draws(1))
     red = result[core(mask, face)][:, 0].astype(int) - result[core(mask, face)][:, 2]
     assert red.max() > 80
@@ -221,7 +221,7 @@ def test_is_darker_where_the_face_is():
     face = Face.aligned(256, 256)
     ramp = np.linspace(220, 40, 256).astype(np.uint8)
     picture = np.broadcast_to(ramp[None, :, None], (256, 256, 3)).copy()
-    occlusion = part("FaceMask", kind="surgical", colors=[(0.9, 0.9, 0.9)])
+    occlusion = part("FaceMask", kind="surgical", colors=[(230, 230, 230)])
     result, mask = occlusion(picture, face, draws(0))
     inside = core(mask, face)
     left, right = inside.copy(), inside.copy()
@@ -338,6 +338,6 @@ def test_configuration_is_data(templates, tmp_path):
 def test_options_are_checked():
     schema = OCCLUSIONS.get("FaceMask").schema
     schema.model_validate_json(json.dumps({"kind": "n95", "colors": [[1, 1, 1]]}))
-    for wrong in ({"kind": "scarf"}, {"colors": [[2, 0, 0]]}, {"colour": []}):
+    for wrong in ({"kind": "scarf"}, {"colors": [[256, 0, 0]]}, {"colour": []}):
         with pytest.raises(ValueError, match="validation error"):
             schema.model_validate_json(json.dumps(wrong))
