@@ -16,6 +16,7 @@ TINIEST = {
     "metrics.py": "--size 64 --metrics psnr ssim --rounds 1 --seconds 0.01",
     "data.py": "--pictures 2 --rounds 1 --seconds 0.01",
     "start.py": "--times 1",
+    "occlusions.py": "--size 64 --pictures 2 --rounds 1 --seconds 0.01",
     "kill9.py": "--times 1 --workers 0 --precision fp32",
 }
 
