@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import UserError
-from restore.losses.gan_loss import AdversarialLoss
+from restore.losses.gan_loss import AdversarialLoss, scales
 from restore.losses.loss import Loss
 from restore.options.schema import Discriminator, Options
 from restore.step import Logits, Step
@@ -105,8 +105,7 @@ class Adversary:
         differentiated twice. Computed lazily and weighted up by as much, as in StyleGAN2 (Karras et al., CVPR 2020).
         """
         real = self.loss.view(step, step.real).detach().requires_grad_()
-        logits = _floats(self.network(real))
-        total = torch.stack([one.sum() for one in (logits if isinstance(logits, list) else [logits])]).sum()
+        total = torch.stack([scale.sum() for scale in scales(_floats(self.network(real)))]).sum()
         (gradient,) = torch.autograd.grad(total, real, create_graph=True)
         squared: Tensor = gradient.square().sum(dim=(1, 2, 3))
         return squared.mean()
@@ -117,8 +116,7 @@ def _floats(logits: Logits) -> Logits:
 
 
 def _mean(logits: Logits) -> Tensor:
-    scales = logits if isinstance(logits, list) else [logits]
-    return torch.stack([one.detach().mean() for one in scales]).mean()
+    return torch.stack([scale.detach().mean() for scale in scales(logits)]).mean()
 
 
 @contextmanager
