@@ -20,13 +20,14 @@ def add_parser(subparsers: Any) -> None:
     """Adds `prepare` with its verbs; each sets `run` to the function that takes the parsed arguments."""
     parser = subparsers.add_parser("prepare", help="turn pictures into LMDBs, draw faces, download data sets")
     verbs = parser.add_subparsers(
-        dest="verb", required=True, metavar="lmdb|degrade|occlude|masks|landmarks|drawn|astronaut|download"
+        dest="verb", required=True, metavar="lmdb|degrade|occlude|masks|landmarks|faces|drawn|astronaut|download"
     )
     _add_lmdb(verbs)
     _add_degrade(verbs)
     _add_occlude(verbs)
     _add_masks(verbs)
     _add_landmarks(verbs)
+    _add_faces(verbs)
     _add_drawn(verbs)
     _add_astronaut(verbs)
     _add_download(verbs)
@@ -110,6 +111,17 @@ def _add_landmarks(verbs: Any) -> None:
     parser.add_argument("--detector", default="yunet", metavar="NAME", help="aligned, retinaface, ssd, yunet (yunet)")
     parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
     parser.set_defaults(run=landmarks)
+
+
+def _add_faces(verbs: Any) -> None:
+    about = "Cut the face out of each picture, upright and in the frame of FFHQ, by what `prepare landmarks` wrote."
+    parser = verbs.add_parser("faces", help="faces cut out of photos, all in one frame", description=about)
+    parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
+    parser.add_argument("output", type=Path, metavar="OUTPUT.lmdb")
+    parser.add_argument("--size", type=_positive, default=256, help="pixels a side (256)")
+    parser.add_argument("--landmarks", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
+    parser.add_argument("--compact", action="store_true", help="PNG records: smaller, but slow to decode")
+    _add_common(parser, faces)
 
 
 def _add_drawn(verbs: Any) -> None:
@@ -296,6 +308,13 @@ def masks(args: argparse.Namespace) -> None:
 def landmarks(args: argparse.Namespace) -> None:
     """`restore prepare landmarks`: see `restore.apps.landmarks`."""
     from restore.apps.landmarks import run
+
+    run(args)
+
+
+def faces(args: argparse.Namespace) -> None:
+    """`restore prepare faces`: see `restore.apps.cut_faces`."""
+    from restore.apps.cut_faces import run
 
     run(args)
 
