@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from restore import __version__
-from restore.apps.statistics import CONFIDENCE, RESAMPLES, Estimate, Values, estimate, resampled_means
+from restore.apps.statistics import CONFIDENCE, RESAMPLES, Estimate, Values, estimates
 from restore.engine.validation import Metric, Table
 from restore.keyed import Draws
 
@@ -45,16 +45,14 @@ class Comparison:
         self.table = table
         values = {name: _columns(table.rows[name]) for name in self.methods}
         per_picture = list(table.rows[self.reference][0])
-        resampled = resampled_means(np.hstack(list(values.values())), draws)
-        samples = dict(zip(values, np.split(resampled, len(values), axis=1), strict=True))
+        with np.errstate(invalid="ignore"):  # two infinite values have no difference
+            apart = [own - values[self.reference] for own in values.values()]
+        found = iter(estimates(np.hstack([*values.values(), *apart]), draws))
         for name in values:
-            self.means[name] = {key: Estimate(mean) for key, mean in table.means(name).items()}
-            self.differences[name] = {}
-            for i, key in enumerate(per_picture):
-                own, other = values[name][:, i], values[self.reference][:, i]
-                self.means[name][key] = estimate(own, samples[name][:, i])
-                apart = samples[name][:, i] - samples[self.reference][:, i]
-                self.differences[name][key] = estimate(own - other, apart)
+            means = {key: Estimate(mean) for key, mean in table.means(name).items()}
+            self.means[name] = means | {key: next(found) for key in per_picture}
+        for name in values:
+            self.differences[name] = {key: next(found) for key in per_picture}
 
     def markdown(self) -> str:
         """Means, differences, and what was measured how, as a Markdown page."""
