@@ -44,7 +44,8 @@ def run_main(main: Callable[[], object]) -> None:
     try:
         main()
     except RestoreError as error:
-        print(f"error: {error}", file=sys.stderr)
+        told = "stopped" if isinstance(error, Preempted) else "error"
+        print(f"{told}: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `restore list archs | head`
         sys.stderr.close()

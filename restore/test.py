@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     without.add_argument("--crop_border", type=int, default=0, help="pixels at the border that are not scored")
     without.add_argument("--baselines", nargs="*", default=[], metavar="NAME", help="bicubic, ...; telea, ...")
     without.add_argument("--tile", type=int, help="side of the tiles in LQ pixels, where memory is short")
-    without.add_argument("--name", default="test", help="results go to results/<name>")
+    without.add_argument("--name", help="results go to results/<name>/<set> (the experiment's, or the model file's)")
     parser.set_defaults(run=run)
 
 

@@ -145,10 +145,11 @@ def _options(args: argparse.Namespace, path: str, network: str | None) -> "Optio
     """The options that `restore test --model` has for one model, and what is said here besides."""
     from restore.apps.evaluate import document_for
     from restore.options.check import validate
+    from restore.options.document import Mark
     from restore.options.load import apply_override
 
     document = document_for(argparse.Namespace(**vars(args) | {"model": path, "network_g": network, "name": "compare"}))
-    document.file = "restore compare"
+    document.marks[()] = Mark("restore compare")
     if args.scale:
         document.data["scale"] = args.scale
     for override in args.set:

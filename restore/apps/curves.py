@@ -8,6 +8,7 @@ from typing import Any
 import yaml
 
 from restore.errors import UserError
+from restore.options.paths import nearest_beside
 
 FOLDER = "tb"
 EVENTS = "*tfevents*"
@@ -40,6 +41,8 @@ def read_curves(experiment: Path) -> Curves:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     logging.getLogger("tensorboard").setLevel(logging.ERROR)  # it warns of every resumed run
+    if not experiment.is_dir():
+        raise UserError(f"{experiment}: no such folder{nearest_beside(experiment)}")
     folder = next((f for f in (experiment / FOLDER, experiment) if any(f.glob(EVENTS))), None)
     if folder is None:
         raise UserError(

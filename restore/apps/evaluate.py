@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import importlib.util
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,13 +28,24 @@ from restore.engine.validation import (
 )
 from restore.errors import UserError
 from restore.options import document as doc
-from restore.options.document import Document
+from restore.options.document import Document, Loc, Mark
 from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.progress import watched
 from restore.registry import ARCHS, DATASETS, METRICS, Part
 from restore.weights import locate, read_weights
 
+_FLAGS: dict[Loc, str] = {  # where what `document_for` writes was said
+    ("network_g",): "--network_g",
+    ("name",): "--name",
+    ("datasets",): "--gt, --input",
+    ("datasets", "test", "occlusion"): "--occlusion",
+    ("datasets", "test", "dataroot_mask"): "--mask",
+    ("path",): "--model",
+    ("val", "metrics"): "--metrics",
+    ("val", "baselines"): "--baselines",
+    ("val", "tile"): "--tile",
+}
 _METRICS = {False: ("psnr", "ssim"), True: ("psnr", "psnr_hole", "ssim", "ssim_hole")}  # for inpainting or not
 
 
@@ -107,10 +119,10 @@ def document_for(args: argparse.Namespace) -> Document:
         )
     scale = facts.get("scale") or _scale_of(network)
     data = {
-        "name": args.name,
+        "name": args.name or _named(str(facts.get("experiment") or path.stem)),
         "scale": scale,
         "network_g": network,
-        "datasets": {"test": _dataset_section(args)},
+        "datasets": {"test": {"name": _named(Path(args.gt or args.input or "test").stem), **_dataset_section(args)}},
         "path": {} if own else {"pretrain_network_g": args.model},
         "val": {
             "metrics": {name: _bordered(name, args.crop_border) for name in args.metrics or _METRICS[inpainting]},
@@ -120,7 +132,14 @@ def document_for(args: argparse.Namespace) -> Document:
             "report": bool(args.gt),
         },
     }
-    return Document("restore test", data | ({"task": {"type": "Inpainting"}} if inpainting else {}))
+    document = Document("restore test", data | ({"task": {"type": "Inpainting"}} if inpainting else {}))
+    document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
+    return document
+
+
+def _named(text: str) -> str:
+    """A text as the name of a folder of results."""
+    return re.sub(r"[^\w.\-]", "_", text).lstrip(".-") or "test"
 
 
 def _wants_mask(network: dict[str, Any]) -> bool:

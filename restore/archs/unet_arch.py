@@ -1,6 +1,9 @@
 """UNet: the generator of PremiumGAN, a U-Net (Ronneberger et al., MICCAI 2015, arXiv:1505.04597) with batch norm."""
 
+from typing import Annotated
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -37,7 +40,7 @@ class UNet(nn.Module):
         self,
         mask_channel: bool = True,
         num_feat: Positive = 64,
-        num_level: Positive = 4,
+        num_level: Annotated[int, Field(ge=1, le=7)] = 4,
         norm: Norm = "batch",
         attention: bool = False,
     ) -> None:

@@ -127,7 +127,7 @@ class KeyedSamples:
             except Exception as error:
                 error.add_note(f"while record `{self.source.keys[index]}` was loaded")
                 raise
-        return Fault(f"{MAX_REPLACEMENTS} records in a row are unreadable; the last: {set_aside[-1]}")
+        return Fault(f"{MAX_REPLACEMENTS} records in a row cannot be used; the last: {set_aside[-1]}")
 
 
 def _tensors(sample: Sample) -> dict[str, Tensor]:

@@ -14,9 +14,15 @@ from restore.occlusions.occlusion import Mask, Occluded, Occlusion
 
 Level = Annotated[int, Field(ge=0, le=255)]
 Colour = tuple[Level, Level, Level]
-Fill = (
-    Literal["black", "white", "grey", "mean", "random", "noise"] | Colour | Annotated[list[Colour], Field(min_length=1)]
-)
+Fill = Annotated[
+    Literal["black", "white", "grey", "mean", "random", "noise"]
+    | Colour
+    | Annotated[list[Colour], Field(min_length=1)],
+    Field(
+        description="black, white, grey, mean, random, noise, an RGB colour such as [200, 30, 30] of levels in 0..255, "
+        "or a list of such colours"
+    ),
+]
 
 _NAMED: dict[str, Colour] = {"black": (0, 0, 0), "white": (255, 255, 255), "grey": (128, 128, 128)}
 _BITS = 4  # of a coordinate's fraction, in OpenCV's polygons

@@ -3,6 +3,8 @@
 import json
 import re
 import sys
+import types
+import typing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
@@ -14,8 +16,10 @@ from restore.options.document import Document, Loc
 from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve
 from restore.options.schema import Options, TrainData
 from restore.options.walk import marked_values, model_at, section_at, value_at
-from restore.registry import REGISTRIES, Kind, import_part_module
+from restore.registry import REGISTRIES, Kind, Part, import_part_module
 
+LANDMARKS = "_landmarks.json"  # what `restore prepare landmarks` adds to a data set's name
+QUICK = ("degradations", "occlusions", "transforms")  # registries whose parts hold no data and no weights
 EVAL_NAME = re.compile(r"(val|test)(_\w+)?$")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -73,11 +77,15 @@ def check(document: Document) -> tuple[Options | None, Problems]:
     _name_metrics(data)
     _share_scale(data, problems)
     options = _validate(Options, data, (), problems)
-    for loc, marker, value in marked_values(Options, data):
+    marked = list(marked_values(Options, data))
+    for loc, marker, value in marked:
         if isinstance(marker, Kind):
             _check_part(loc, marker, value, problems)
         elif isinstance(marker, MustExist):
             _check_path(loc, value, problems)
+    for loc, marker, value in reversed(marked):  # what is inside another part comes after it
+        if isinstance(marker, Kind) and marker.registry in QUICK:
+            _check_built(loc, marker, value, problems)
     _check_together(data, problems)
     return options, problems
 
@@ -146,7 +154,7 @@ def _explain(model: type[BaseModel], data: Any, item: Any, words: frozenset[str]
     """The place, below `model`, of a mistake that pydantic found, and what to say of it."""
     kind: str = item["type"]
     inner: Loc = tuple(item["loc"])
-    if kind in ("extra_forbidden", "missing"):
+    if kind in ("extra_forbidden", "missing") and not _described(model, inner):
         section = model_at(model, inner[:-1])
         known = list(section.model_fields) if section else []
         if kind == "missing":
@@ -155,8 +163,17 @@ def _explain(model: type[BaseModel], data: Any, item: Any, words: frozenset[str]
         return inner, f"{_UNKNOWN}{hint or '; known here: ' + ', '.join(known)}"
     while inner and not _reaches(data, inner):  # the branch of a union is no place in the file
         inner = inner[:-1]
+    if told := _described(model, inner):
+        return inner[:1], f"should be {told}, found {_shown(value_at(data, inner[:1]))}"
     expected = _PLAIN_WORDS.get(kind) or _should_be(item["msg"])
     return inner, f"{expected}, found {_shown(value_at(data, inner))}"
+
+
+def _described(model: type[BaseModel], inner: Loc) -> str | None:
+    """What a value of several forms should be, in its own words: pydantic tells a mistake of each form."""
+    field = model.model_fields.get(str(inner[0])) if inner else None
+    several = field is not None and typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
+    return field.description if several and field else None
 
 
 def _explain_missing(inner: Loc, section: dict[str, Any], known: list[str]) -> tuple[Loc, str]:
@@ -193,6 +210,16 @@ def _check_part(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
             problems.found[place] = f"{_UNKNOWN} for {section['type']}{hint or _takes(schema)}"
 
 
+def _check_built(loc: Loc, kind: Kind, section: Any, problems: Problems) -> None:
+    """Builds a part that costs nothing to build, where nothing is wrong with its section: it may refuse what it is."""
+    if not isinstance(section, dict) or any(place[: len(loc)] == loc for place in problems.found):
+        return
+    try:
+        REGISTRIES[kind.registry].build(Part.model_validate(section))
+    except UserError as error:
+        problems.add(loc, str(error))
+
+
 def _takes(schema: type[BaseModel]) -> str:
     return f"; it takes {', '.join(schema.model_fields)}" if schema.model_fields else "; it takes none"
 
@@ -206,6 +233,8 @@ def _check_path(loc: Loc, value: Any, problems: Problems) -> None:
                 path = resolve(item)
                 if not path.exists():
                     data = "see datasets/README.md, or set RESTORE_DATA" if item.startswith(DATA_FOLDER) else ""
+                    if item.endswith(LANDMARKS):
+                        data = f"write it with `restore prepare landmarks {item.removesuffix(LANDMARKS)}.lmdb`"
                     remedy = nearest_beside(path) or f"; {data or 'correct the path'}"
                     problems.add(loc, f"no file or folder `{path}`{remedy}")
             except UserError as error:

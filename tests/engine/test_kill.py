@@ -53,7 +53,7 @@ def test_signal_to_a_process_and_its_workers_saves_and_exits_75(lab, signum):
     os.killpg(process.pid, signum)  # as a terminal and SLURM do it
     out, err = process.communicate(timeout=30)
     assert process.returncode == 75, err
-    assert err.splitlines()[-1].startswith(f"error: {signum.name}: saved at iteration")
+    assert err.splitlines()[-1].startswith(f"stopped: {signum.name}: saved at iteration")
     assert "Traceback" not in err
 
 

@@ -287,3 +287,35 @@ def test_a_plugin_lies_beside_the_option_file(write: Write) -> None:
     options = load(path)
     assert options.train is not None
     assert options.train.losses["pixel"] is not None
+
+
+def test_parts_that_refuse_what_they_are_given_are_told_with_their_place(tmp_path):
+    file = tmp_path / "x.yml"
+    file.write_text(
+        "name: x\nnetwork_g: {type: MSRResNet}\ndatasets:\n  val:\n    type: OccludedImageDataset\n"
+        f"    dataroot_gt: {tmp_path}\n    occlusion:\n"
+        "      - {type: LamaMedium, area: [0.5, 0.2]}\n"
+        "      - {type: Maybe, probability: 0.5, part: {type: OneOf, probabilities: [1, 2], choices: [{type: Eyes}]}}\n"
+        "      - {type: LowerFace, fill: [3, 0]}\n"
+        "      - {type: LowerFace, fill: [[3, 0, 0], [0, 0, 300]]}\n"
+        "      - {type: LowerFace, fill: [3, 0, 255]}\n"
+    )
+    with pytest.raises(UserError) as told:
+        load(file)
+    first, second, third, fourth = str(told.value).splitlines()[1:]
+    assert f"{file}:8: datasets.val.occlusion.0: LamaMedium: `area: [0.5, 0.2]` is empty" in first
+    assert f"{file}:9: datasets.val.occlusion.1.part: OneOf: 2 probabilities for 1 choices" in second
+    for line, number, found in ((third, 10, "[3, 0]"), (fourth, 11, "[[3, 0, 0], [0, 0, 300]]")):
+        assert line.startswith(f"{file}:{number}: datasets.val.occlusion.{number - 8}.fill: should be black, white")
+        assert line.endswith(
+            f"an RGB colour such as [200, 30, 30] of levels in 0..255, or a list of such colours, found {found}"
+        )
+
+
+def test_missing_landmarks_say_what_writes_them(tmp_path, monkeypatch):
+    monkeypatch.delenv("RESTORE_DATA", raising=False)
+    file = tmp_path / "x.yml"
+    section = f"{{type: GTImageDataset, dataroot_gt: {tmp_path}, landmarks: datasets/mine_landmarks.json}}"
+    file.write_text(f"name: x\nnetwork_g: {{type: MSRResNet}}\ndatasets: {{val: {section}}}\n")
+    with pytest.raises(UserError, match="write it with `restore prepare landmarks datasets/mine.lmdb`"):
+        load(file)
