@@ -220,6 +220,8 @@ def _evaluate_set(
         raise UserError(f"{folder.name}: none of its {len(dataset)} pictures could be read or scored: {reason}")
     masked = any(area >= 0 for area in table.hole_areas)
     weights = _weights_file(options)
+    if masked and weights and (note := _other_size(weights, picture)):
+        table.notes.append(note)
     training = training_distances(options, metrics, weights) if weights else []
     table.notes += [f"{name}: through the network that the model was trained with: no judge of it" for name in training]
     scores = Scores(folder.name, table, metrics, training, masks.hexdigest() if masked else None)
@@ -227,6 +229,15 @@ def _evaluate_set(
     _write(options, scores, folder)
     extremes.write(folder / "worst_best.png", options.scale)
     return scores
+
+
+def _other_size(weights: Path, picture: Scored) -> str | None:
+    """What to say where faces are of another size than those that an inpainting network was trained on."""
+    trained, size = read_weights(weights).facts.get("size"), min(picture.lq.shape[-2:])
+    if not isinstance(trained, int) or 2 / 3 < size / trained < 3 / 2:
+        return None
+    remedy = f"`restore prepare lmdb --size {trained}` brings them there"
+    return f"the network was trained on pictures of {trained} px, these have {size}: {remedy}"
 
 
 def _extremes(metrics: Mapping[str, Metric]) -> Extremes:

@@ -164,7 +164,8 @@ class Inpainter:
         answer, trained_at = network_of(args)
         size = None if args.whole else args.size or trained_at or SIZE
         seen = "whole pictures" if size is None else f"faces in frames of {size} px"
-        print(f"{args.model}: is shown {seen}; holes by {_hole_named(args)}")
+        fill = "" if args.occlude else f", which it sees as `--fill {args.fill}` says"
+        print(f"{args.model}: is shown {seen}; holes by {_hole_named(args)}{fill}")
         return cls(answer, hole, detector, size)
 
     def __call__(self, key: str, picture: Image) -> Inpainted:

@@ -56,7 +56,7 @@ def results(model, faces, tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     more = ["--set", f"path.results_root={root}"]
     run("--model", model, "--gt", faces, "--metrics", *METRICS, *occlude("lower", 0.55), *more)
-    return root / "lower" / "test"
+    return root / "lower" / faces.name
 
 
 def rows(path):
@@ -155,7 +155,7 @@ def test_twice_the_same_to_the_last_digit(results, model, faces, tmp_path):
     names = sorted(path.relative_to(results) for path in results.rglob("*.*"))
     assert len(names) == 4 * 12 + 6
     for name in names:
-        assert (tmp_path / "lower" / "test" / name).read_bytes() == (results / name).read_bytes(), name
+        assert (tmp_path / "lower" / results.name / name).read_bytes() == (results / name).read_bytes(), name
 
 
 def test_by_the_size_of_the_hole(results):
@@ -279,7 +279,7 @@ def test_masks_from_files(model, faces, tmp_path):
         pairs = ["--input", tmp_path / "lq", "--gt", faces, "--mask", tmp_path / name]
         more = ["--mask_polarity", f"{name}_missing", "--name", name, "--set", f"path.results_root={tmp_path / 'out'}"]
         run("--model", model, *pairs, *more)
-        found.append(rows(tmp_path / "out" / name / "test" / "scores.csv"))
+        found.append(rows(tmp_path / "out" / name / faces.name / "scores.csv"))
     assert found[0] == found[1]
     assert list(found[0][0]) == ["key", "method", "hole_area", "psnr", "psnr_hole", "ssim", "ssim_hole"]
     assert float(found[0][0]["hole_area"]) == 500 / 64**2
@@ -338,7 +338,7 @@ class TestTrainingDistance:
         override = "val.metrics={psnr_hole: {}, identity_cosine: {weights: random}}"
         more = ["--set", override, f"path.results_root={tmp_path}"]
         run("--model", folder, "--gt", val_faces, "--occlusion", "[{type: LowerFace}]", *more)
-        page = (tmp_path / "test" / "test" / "table.md").read_text()
+        page = (tmp_path / "5" / val_faces.name / "table.md").read_text()
         assert "identity_cosine (training distance)" in page
         assert "identity_cosine: through the network that the model was trained with: no judge of it" in page
         assert "identity_cosine (training distance)" in capsys.readouterr().out
