@@ -132,9 +132,15 @@ def document_for(args: argparse.Namespace) -> Document:
             "report": bool(args.gt),
         },
     }
-    document = Document("restore test", data | ({"task": {"type": "Inpainting"}} if inpainting else {}))
+    document = Document("restore test", data | ({"task": inpainting_task(facts)} if inpainting else {}))
     document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
     return document
+
+
+def inpainting_task(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The task that a network for inpainting was trained with, as its weights say; else the task's defaults."""
+    task: dict[str, Any] = facts.get("task") or {}
+    return task if task.get("type") == "Inpainting" else {"type": "Inpainting"}
 
 
 def _named(text: str) -> str:

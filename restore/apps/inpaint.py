@@ -14,6 +14,7 @@ from torch import Tensor
 
 from restore import images
 from restore.apps.catalogue import eight_bits
+from restore.apps.evaluate import inpainting_task
 from restore.apps.fixed_set import parts_of, sections_of
 from restore.apps.holes import GEOMETRY, DrawnHole, FileHole, GeometricHole, Hole
 from restore.engine.device import pick_device, prepare_backend
@@ -164,7 +165,9 @@ class Inpainter:
         answer, trained_at = network_of(args)
         size = None if args.whole else args.size or trained_at or SIZE
         seen = "whole pictures" if size is None else f"faces in frames of {size} px"
-        fill = "" if args.occlude else f", which it sees as `--fill {args.fill}` says"
+        blind = not inpainting_task(read_weights(Path(args.model)).facts).get("show_hole", True)
+        fill = ", black to it, as in its training" if blind else f", shown to it as `--fill {args.fill}` says"
+        fill = "" if args.occlude and not blind else fill
         print(f"{args.model}: is shown {seen}; holes by {_hole_named(args)}{fill}")
         return cls(answer, hole, detector, size)
 
@@ -260,7 +263,7 @@ def network_of(args: argparse.Namespace) -> tuple[Answer, int | None]:
         raise UserError(f"{args.model}: {told}; add --network_g '{{type: UNet, ...}}'")
     if facts.get("scale", 1) != 1:
         raise UserError(f"{args.model}: enlarges {facts['scale']} times; `restore infer` takes networks for inpainting")
-    data: dict[str, Any] = {"name": "infer", "task": {"type": "Inpainting"}, "network_g": network}
+    data: dict[str, Any] = {"name": "infer", "task": inpainting_task(facts), "network_g": network}
     data |= {"device": args.device, "path": {"pretrain_network_g": args.model}}
     options = validate(Document("restore infer", data))
     device = pick_device(options.device)

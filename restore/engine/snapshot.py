@@ -100,6 +100,7 @@ def _weights(trainer: "Trainer", saved_as: str, section: str, network: nn.Module
     facts = {
         "arch": {"type": part.type, **part.args},
         "scale": trainer.options.scale,
+        "task": {"type": trainer.options.task.type, **trainer.options.task.args},
         "network": saved_as,
         "experiment": trainer.options.name,
         "iter": trainer.iter,

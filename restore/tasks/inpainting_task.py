@@ -18,11 +18,20 @@ class Inpainting(Restoration):
 
     Args:
         composite: where pictures are shown, scored and written, known pixels are those of LQ, byte for byte.
+        show_hole: whether the network sees what stands in the hole. What lies over a face tells nothing of it, and of
+            a kind that training did not show it misleads; what is blurred, or has no mask at all, is to be seen.
     """
 
-    def __init__(self, options: Options, device: torch.device, autocast: Autocast, composite: bool = True) -> None:
+    def __init__(
+        self,
+        options: Options,
+        device: torch.device,
+        autocast: Autocast,
+        composite: bool = True,
+        show_hole: bool = True,
+    ) -> None:
         super().__init__(options, device, autocast)
-        self.composite = composite
+        self.composite, self.show_hole = composite, show_hole
         self.takes_mask = takes_mask(self.network_g)
 
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
@@ -33,7 +42,8 @@ class Inpainting(Restoration):
         return step
 
     def restore(self, step: Step) -> Tensor:
-        pred: Tensor = self.forward(step.lq, step.mask) if self.takes_mask else self.forward(step.lq)
+        seen = self.seen(step.lq, step.mask)
+        pred: Tensor = self.forward(seen, step.mask) if self.takes_mask else self.forward(seen)
         return pred
 
     def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -43,8 +53,13 @@ class Inpainting(Restoration):
     def answer(self, network: nn.Module, lq: Tensor, mask: Tensor | None) -> Tensor:
         """The network's own answer, which may change known pixels too."""
         with self.autocast():
-            pred: Tensor = network(lq, mask) if self.takes_mask else network(lq)
+            seen = self.seen(lq, mask)
+            pred: Tensor = network(seen, mask) if self.takes_mask else network(seen)
         return pred.float()
+
+    def seen(self, lq: Tensor, mask: Tensor | None) -> Tensor:
+        """What the network is shown: all of LQ, or black in the hole."""
+        return lq if self.show_hole or mask is None else lq * (mask == 0)
 
 
 def composited(pred: Tensor, lq: Tensor, mask: Tensor) -> Tensor:

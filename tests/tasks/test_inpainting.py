@@ -6,11 +6,13 @@ from functools import partial
 import pytest
 import torch
 
+from restore.apps.evaluate import inpainting_task
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Log
 from restore.engine.methods import model_methods
 from restore.engine.trainer import Trainer
 from restore.errors import UserError
+from restore.weights import read_weights
 from tests.lab import assert_same_run
 
 OVERRIDES = (
@@ -86,6 +88,21 @@ def test_known_pixels_stay_and_the_raw_answer_is_beside(lab, tmp_path):
     assert list(plain) == ["model"]
     with torch.no_grad():
         assert torch.equal(plain["model"](lq, mask), raw)
+
+
+def test_a_hole_that_is_not_shown_tells_nothing_and_the_weights_say_so(lab):
+    folder = lab.train(*OVERRIDES, "task={type: Inpainting, show_hole: false}", "train.total_iter=2")
+    weights = f"path.pretrain_network_g={folder}"
+    task = inpainting_task(read_weights(folder).facts)
+    assert task == {"type": "Inpainting", "show_hole": False}
+    generator = torch.Generator().manual_seed(0)
+    lq, mask = torch.rand(1, 3, 64, 64, generator=generator), torch.zeros(1, 1, 64, 64)
+    mask[..., 20:40, 10:50] = 1
+    other = torch.where(mask > 0, torch.rand(1, 3, 64, 64, generator=generator), lq)
+    for section, same in ((task, True), ({"type": "Inpainting"}, False)):
+        method = model_methods(lab.options(*OVERRIDES, weights, f"task={section}"), torch.device("cpu"))["model_raw"]
+        with torch.no_grad():
+            assert torch.equal(method(lq, mask), method(other, mask)) == same
 
 
 def test_a_network_without_a_mask_can_be_trained_too(lab):
