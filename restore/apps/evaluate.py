@@ -77,6 +77,7 @@ def evaluate(options: Options) -> dict[str, Table]:
         print(f"\n{joint_markdown(scored, intervals=False)}")
     if options.val.report:
         report.write(root / "report.png")
+        print(f"\nside by side: {root / 'report.png'}")
     print(f"\nresults: {root}")
     return {scores.name: scores.table for scores in found}
 

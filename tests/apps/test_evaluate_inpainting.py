@@ -21,7 +21,7 @@ from restore.errors import UserError
 from restore.options.check import validate
 from restore.options.document import Document
 from restore.registry import ARCHS, Part
-from restore.weights import weights_bytes
+from restore.weights import read_weights, weights_bytes
 from tests.metrics.test_identity_metrics import random_metric
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*random weights")
@@ -342,3 +342,15 @@ class TestTrainingDistance:
         assert "identity_cosine (training distance)" in page
         assert "identity_cosine: through the network that the model was trained with: no judge of it" in page
         assert "identity_cosine (training distance)" in capsys.readouterr().out
+
+
+def test_pictures_of_another_size_than_the_networks_are_told(model, val_faces, tmp_path, capsys):
+    tensors = read_weights(model).tensors
+    for trained, told in ((32, True), (64, False)):
+        network = ARCHS.build(Part(**NETWORK))
+        network.load_state_dict(tensors)
+        path = tmp_path / f"{trained}.safetensors"
+        path.write_bytes(weights_bytes(network, {"arch": NETWORK, "scale": 1, "size": trained}))
+        more = ["--metrics", "psnr_hole", "--set", f"path.results_root={tmp_path}"]
+        run("--model", path, "--gt", val_faces, "--occlusion", "[{type: LowerFace}]", *more)
+        assert ("trained on pictures of 32 px, these have 64" in capsys.readouterr().out) == told
