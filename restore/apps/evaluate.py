@@ -36,7 +36,6 @@ from restore.registry import ARCHS, DATASETS, METRICS, Part
 from restore.weights import locate, read_weights
 
 _FLAGS: dict[Loc, str] = {  # where what `document_for` writes was said
-    ("network_g",): "--network_g",
     ("name",): "--name",
     ("datasets",): "--gt, --input",
     ("datasets", "test", "occlusion"): "--occlusion",
@@ -135,6 +134,7 @@ def document_for(args: argparse.Namespace) -> Document:
     }
     document = Document("restore test", data | ({"task": inpainting_task(facts)} if inpainting else {}))
     document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
+    document.marks[("network_g",)] = Mark("--network_g" if args.network_g else "--model")
     return document
 
 

@@ -292,7 +292,7 @@ class TestRefusals:
             run("--models", f"a={model}", "--metrics", "psnrr", "--gt", val_faces)
 
     def test_a_scale_that_no_model_has(self, model, val_faces):
-        with pytest.raises(UserError, match=r"restore compare:1: network_g\.upscale: is 4, .*`scale` is 3"):
+        with pytest.raises(UserError, match=r"--model: network_g\.upscale: is 4, .*`scale` is 3"):
             run("--models", f"a={model}", "--scale", 3, "--gt", val_faces)
 
     def test_nothing_to_score(self, model, tmp_path):

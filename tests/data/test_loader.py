@@ -150,7 +150,7 @@ def test_unreadable_records_are_named_and_replaced(workers):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_nothing_but_unreadable_records(workers):
-    with pytest.raises(Fault, match=r"20 records in a row are unreadable; the last: record \d: broken"):
+    with pytest.raises(Fault, match=r"20 records in a row cannot be used; the last: record \d: broken"):
         batches(AllUnreadable(), workers=workers)
 
 
