@@ -256,6 +256,8 @@ def _check_together(data: dict[str, Any], problems: Problems) -> None:
     """What no section can know by itself, told also where other mistakes are."""
     if isinstance(data.get("train"), dict):
         _check_training(data, problems)
+    if section_at(data, ("task",)).get("type") == "Inpainting" and data.get("scale", 1) != 1:
+        problems.add(("scale",), f"is {data['scale']}, but inpainting keeps the size; leave it out")
     _check_best(data, problems)
     _check_labels(data, problems)
     for loc, marker, section in marked_values(Options, data):

@@ -319,3 +319,10 @@ def test_missing_landmarks_say_what_writes_them(tmp_path, monkeypatch):
     file.write_text(f"name: x\nnetwork_g: {{type: MSRResNet}}\ndatasets: {{val: {section}}}\n")
     with pytest.raises(UserError, match="write it with `restore prepare landmarks datasets/mine.lmdb`"):
         load(file)
+
+
+def test_inpainting_enlarges_nothing(tmp_path):
+    file = tmp_path / "x.yml"
+    file.write_text("name: x\nscale: 4\ntask: {type: Inpainting}\nnetwork_g: {type: UNet}\n")
+    with pytest.raises(UserError, match=r"x.yml:2: scale: is 4, but inpainting keeps the size; leave it out"):
+        load(file, testing=True)
