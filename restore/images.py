@@ -118,6 +118,11 @@ def find(folder: str | Path) -> Iterator[Path]:
     return iter(sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file()))
 
 
+def eight_bits(image: Image) -> NDArray[np.uint8]:
+    """A picture of 8 or 16 bits as one of 8, to look at or to find faces in."""
+    return np.asarray(image if image.dtype == np.uint8 else image >> 8, np.uint8)
+
+
 def to_chw(image: NDArray[Any]) -> Tensor:
     """(H, W, 3) picture to a (3, H, W) tensor: `uint8` stays so, to travel small; `uint16` becomes float in [0, 1]."""
     if image.dtype == np.uint16:

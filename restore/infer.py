@@ -7,6 +7,7 @@ from pathlib import Path
 if __name__ == "__main__":  # run as a script: find the package, and let no module in this folder shadow another's
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
+from restore.apps.arguments import positive
 from restore.errors import run_main
 
 
@@ -35,20 +36,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="draws of --occlude (0)")
     parser.add_argument("--detector", default="yunet", metavar="NAME", help="yunet, retinaface, ssd, aligned (yunet)")
     seen = parser.add_mutually_exclusive_group()
-    seen.add_argument("--size", type=_positive, help="side of the face's frame, as in training (its file's, or 256)")
+    seen.add_argument("--size", type=positive, help="side of the face's frame, as in training (its file's, or 256)")
     seen.add_argument("--whole", action="store_true", help="show the network the whole picture, no frame")
     parser.add_argument("--format", choices=("lossless", "keep"), default="lossless", help="keep: JPEG stays JPEG")
     parser.add_argument("--no_compare", action="store_true", help="no NAME_compare.png beside each result")
     parser.add_argument("--overwrite", action="store_true", help="do again what is there")
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
-    return value
 
 
 def run(args: argparse.Namespace) -> None:

@@ -218,11 +218,17 @@ def _listed(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
     )
 
 
-def _read_safetensors(path: Path) -> Weights:
+def read_facts(path: Path) -> dict[str, Any]:
+    """What a weights file says of itself, its tensors unread. `path` and errors are those of `read_weights`."""
+    path = locate(path)
+    return _read_safetensors(path, tensors=False).facts if path.suffix == ".safetensors" else {}
+
+
+def _read_safetensors(path: Path, tensors: bool = True) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
             facts = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-            return Weights({name: file.get_tensor(name) for name in file.keys()}, facts)  # noqa: SIM118
+            return Weights({name: file.get_tensor(name) for name in file.keys() if tensors}, facts)  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: broken safetensors file: {error}") from error
 

@@ -35,3 +35,11 @@ def overrides(args: argparse.Namespace) -> list[str]:
         key, equals, value = item.partition("=")
         translated.append(key.strip().replace(":", ".") + equals + value.strip())
     return [*args.set, *translated]
+
+
+def positive(text: str) -> int:
+    """The type of an option that counts something: a whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} is below 1")
+    return value

@@ -101,7 +101,7 @@ def _cell(name: str, picture: images.Image, face: Face, parts: Sequence[Part], o
 
 def cell_of(picture: images.Image, mask: Mask | None, text: str) -> Rgb:
     """A picture fitted into a cell, a mask outlined on it, with a line of text below."""
-    eight = eight_bits(picture)
+    eight = images.eight_bits(picture)
     scale = CELL / max(eight.shape[:2])
     size = max(1, round(eight.shape[1] * scale)), max(1, round(eight.shape[0] * scale))
     how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
@@ -109,11 +109,6 @@ def cell_of(picture: images.Image, mask: Mask | None, text: str) -> Rgb:
     cell = np.full((CELL + CAPTION, CELL, 3), 255, np.uint8)
     cell[: size[1], : size[0]] = small if mask is None else outlined(small, mask)
     return captioned(cell, text)
-
-
-def eight_bits(picture: images.Image) -> Rgb:
-    """A picture of 8 or 16 bits, to look at."""
-    return np.asarray(picture if picture.dtype == np.uint8 else picture >> 8, np.uint8)
 
 
 def outlined(picture: NDArray[np.uint8], mask: Mask) -> Rgb:

@@ -8,12 +8,11 @@ from functools import cached_property
 from pathlib import Path
 
 from restore import images
-from restore.apps.lmdb_build import Item, build
+from restore.apps.lmdb_build import Item, RecordMaker, build
 from restore.apps.pool import available_cpus
 from restore.data.encode import encode
 from restore.data.landmarks import Landmarks, read_landmarks
 from restore.data.lmdb_store import Record
-from restore.data.records import Records, open_records
 from restore.errors import UserError
 from restore.faces.crop import Crop
 from restore.faces.face import Face
@@ -21,28 +20,19 @@ from restore.options.paths import resolve
 
 
 @dataclass(frozen=True)
-class CropMaker:
+class CropMaker(RecordMaker):
     """Cuts the face out of a folder's or LMDB's pictures, to `size` pixels a side, 8 bits, by a file of landmarks."""
 
-    source: str
     landmarks: str
     size: int
     compact: bool = False
 
     @cached_property
-    def pictures(self) -> Records:
-        return open_records(self.source)
-
-    @cached_property
     def points(self) -> Mapping[str, Landmarks]:
         return read_landmarks(Path(self.landmarks), self.pictures.keys)
 
-    def first_key(self, item: Item) -> str:
-        return item.key
-
     def records(self, item: Item) -> list[Record]:
-        picture = images.decode(self.pictures.get(item.key), self.pictures.where(item.key))
-        crop = Crop.of(Face.of_landmarks(self.points[item.key]), self.size).cut(picture)
+        crop = Crop.of(Face.of_landmarks(self.points[item.key]), self.size).cut(self.decoded(item.key))
         return [encode(item.key, images.to_uint8(crop[0]), self.compact)]
 
 

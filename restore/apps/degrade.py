@@ -25,12 +25,12 @@ from restore.apps.fixed_set import (
     versions,
     write_manifest,
 )
-from restore.apps.lmdb_build import Item, build
+from restore.apps.lmdb_build import Item, RecordMaker, build
 from restore.apps.pool import available_cpus, in_order
 from restore.data.drawn import draw_face
 from restore.data.encode import encode, square
 from restore.data.lmdb_store import Record
-from restore.data.records import Records, open_records
+from restore.data.records import open_records
 from restore.degradations.pipeline import Pipeline
 from restore.degradations.resize import upscale
 from restore.errors import UserError
@@ -46,7 +46,7 @@ GAP = 4
 
 
 @dataclass(frozen=True)
-class LqMaker:
+class LqMaker(RecordMaker):
     """Makes the LQ, or the GT that belongs to it, of a folder's or LMDB's pictures.
 
     Args:
@@ -59,7 +59,6 @@ class LqMaker:
         compact: PNG records, since noise in an LQ gains nothing from being read quickly.
     """
 
-    source: str
     part: Literal["lq", "gt"]
     degradation: str
     scale: int
@@ -68,15 +67,8 @@ class LqMaker:
     compact: bool = True
 
     @cached_property
-    def pictures(self) -> Records:
-        return open_records(self.source)
-
-    @cached_property
     def pipeline(self) -> Pipeline:
         return Pipeline(parts_of(json.loads(self.degradation), *OPTION), self.scale)
-
-    def first_key(self, item: Item) -> str:
-        return item.key
 
     def records(self, item: Item) -> list[Record]:
         gt = self.gt(item.key)
@@ -85,8 +77,7 @@ class LqMaker:
 
     def gt(self, key: str) -> images.Image:
         """The GT: its sides are multiples of the scale, what is over being cut off at the right and below."""
-        where = self.pictures.where(key)
-        gt = images.decode(self.pictures.get(key), where)
+        where, gt = self.pictures.where(key), self.decoded(key)
         if self.size:
             gt = square(gt, self.size, where)
         height, width = (length // self.scale * self.scale for length in gt.shape[:2])

@@ -33,7 +33,7 @@ from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.progress import watched
 from restore.registry import ARCHS, DATASETS, METRICS, Part
-from restore.weights import locate, read_weights
+from restore.weights import locate, read_facts, read_weights
 
 _FLAGS: dict[Loc, str] = {  # where what `document_for` writes was said
     ("name",): "--name",
@@ -240,7 +240,7 @@ def _evaluate_set(
 
 def _other_size(weights: Path, picture: Scored) -> str | None:
     """What to say where faces are of another size than those that an inpainting network was trained on."""
-    trained, size = read_weights(weights).facts.get("size"), min(picture.lq.shape[-2:])
+    trained, size = read_facts(weights).get("size"), min(picture.lq.shape[-2:])
     if not isinstance(trained, int) or 2 / 3 < size / trained < 3 / 2:
         return None
     remedy = f"`restore prepare lmdb --size {trained}` brings them there"

@@ -125,7 +125,12 @@ def shown_as(picture: Image, mask: Mask, fill: Fill) -> Image:
     return picture if fill == "keep" else filled(picture, mask, fill, draws("fill"))
 
 
-def widened(mask: Mask, radius: int) -> NDArray[np.bool_]:
+def disk(radius: int) -> NDArray[np.uint8]:
+    """The disk of that radius in pixels, for OpenCV to widen or close masks with."""
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
+
+
+def widened(mask: Mask, radius: int) -> Mask:
     """The mask and what is within `radius` pixels of it."""
-    disk = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return cv2.dilate(mask.astype(np.uint8), disk) > 0
+    wider: Mask = cv2.dilate(mask.astype(np.uint8), disk(radius)) > 0
+    return wider

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore import images
-from restore.apps.catalogue import eight_bits
 from restore.apps.evaluate import inpainting_task
 from restore.apps.fixed_set import parts_of, sections_of
 from restore.apps.holes import GEOMETRY, DrawnHole, FileHole, GeometricHole, Hole
@@ -162,10 +161,11 @@ class Inpainter:
         if hole.needs_faces or not args.whole:
             parts = parts_of(sections_of(args.detector, "--detector", "yunet"), DETECTORS, "--detector")
             detector = DETECTORS.build(parts[0])
-        answer, trained_at = network_of(args)
-        size = None if args.whole else args.size or trained_at or SIZE
+        facts = read_weights(Path(args.model)).facts
+        answer = network_of(args, facts)
+        size = None if args.whole else args.size or facts.get("size") or SIZE
         seen = "whole pictures" if size is None else f"faces in frames of {size} px"
-        blind = not inpainting_task(read_weights(Path(args.model)).facts).get("show_hole", True)
+        blind = not inpainting_task(facts).get("show_hole", True)
         fill = ", black to it, as in its training" if blind else f", shown to it as `--fill {args.fill}` says"
         fill = "" if args.occlude and not blind else fill
         print(f"{args.model}: is shown {seen}; holes by {_hole_named(args)}{fill}")
@@ -250,13 +250,12 @@ def _hole_named(args: argparse.Namespace) -> str:
     return f"{args.mask} ({args.mask_polarity})"
 
 
-def network_of(args: argparse.Namespace) -> tuple[Answer, int | None]:
-    """The network, and the size of the faces it was trained on where its file says so.
+def network_of(args: argparse.Namespace, facts: dict[str, Any]) -> Answer:
+    """The network, `facts` being what its file says of itself.
 
     Raises:
         UserError: the weights cannot be read or do not say which network they are for, or it is none for inpainting.
     """
-    facts = read_weights(Path(args.model)).facts
     network = doc.parse_value(args.network_g, "--network_g") if args.network_g else facts.get("arch")
     if not isinstance(network, dict):
         told = "does not say which network it is for" if network is None else f"--network_g {args.network_g} is none"
@@ -268,7 +267,7 @@ def network_of(args: argparse.Namespace) -> tuple[Answer, int | None]:
     options = validate(Document("restore infer", data))
     device = pick_device(options.device)
     prepare_backend(device, deterministic=False)
-    return checked(model_methods(options, device)[RAW], args.model), facts.get("size")
+    return checked(model_methods(options, device)[RAW], args.model)
 
 
 def checked(method: Callable[[Tensor, Tensor | None], Tensor], model: str) -> Answer:
@@ -292,10 +291,10 @@ def checked(method: Callable[[Tensor, Tensor | None], Tensor], model: str) -> An
 
 def comparison(picture: Image, done: Inpainted) -> NDArray[np.uint8]:
     """The input, what the network was shown with the hole tinted, and the result, side by side."""
-    shown = eight_bits(done.shown)
+    shown = images.eight_bits(done.shown)
     tinted = shown.copy()
     tinted[done.mask] = (shown[done.mask] * 0.6 + np.array(TINT) * 0.4).astype(np.uint8)
-    columns = [_fitted(each) for each in (eight_bits(picture), tinted, eight_bits(done.result))]
+    columns = [_fitted(each) for each in (images.eight_bits(picture), tinted, images.eight_bits(done.result))]
     gap = np.full((columns[0].shape[0], 4, 3), 255, np.uint8)
     return np.hstack([columns[0], gap, columns[1], gap, columns[2]])
 

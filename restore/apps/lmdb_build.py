@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from restore.apps.pool import in_order
 from restore.data.drawn import draw_face
 from restore.data.encode import encode, square, sub_images
 from restore.data.lmdb_store import LmdbReader, LmdbWriter, Record
+from restore.data.records import Records, open_records
 from restore.errors import Fault, UserError
 from restore.progress import watched
 
@@ -65,6 +66,24 @@ class PictureMaker:
             crops = sub_images(image, self.crop, self.step, self.thresh, where)
             return [encode(f"{item.key}_s{n:03d}", crop, self.compact) for n, crop in enumerate(crops, 1)]
         return [encode(item.key, image, self.compact)]
+
+
+@dataclass(frozen=True)
+class RecordMaker:
+    """Base of the makers that make one record of each picture in a folder or LMDB, under the same key."""
+
+    source: str
+
+    @cached_property
+    def pictures(self) -> Records:
+        return open_records(self.source)
+
+    def first_key(self, item: Item) -> str:
+        return item.key
+
+    def decoded(self, key: str) -> images.Image:
+        """The picture of that key."""
+        return images.decode(self.pictures.get(key), self.pictures.where(key))
 
 
 @dataclass(frozen=True)

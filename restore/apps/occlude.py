@@ -26,12 +26,12 @@ from restore.apps.fixed_set import (
     versions,
     write_manifest,
 )
-from restore.apps.lmdb_build import Item, build
+from restore.apps.lmdb_build import Item, RecordMaker, build
 from restore.apps.pool import available_cpus, in_order
 from restore.data.encode import encode, square
 from restore.data.landmarks import Landmarks, read_landmarks, write_landmarks
 from restore.data.lmdb_store import Record
-from restore.data.records import Records, open_records
+from restore.data.records import open_records
 from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import draws
@@ -51,7 +51,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
-class OccludedMaker:
+class OccludedMaker(RecordMaker):
     """Makes one of the three pictures of each face: as it was, with something before it, or where that is.
 
     Args:
@@ -64,17 +64,12 @@ class OccludedMaker:
         compact: PNG records.
     """
 
-    source: str
     kind: Kind
     occlusion: str
     landmarks: str | None
     seed: int
     size: int | None
     compact: bool = True
-
-    @cached_property
-    def pictures(self) -> Records:
-        return open_records(self.source)
 
     @cached_property
     def hide(self) -> Occlusion:
@@ -84,16 +79,12 @@ class OccludedMaker:
     def points(self) -> Mapping[str, Landmarks]:
         return read_landmarks(Path(self.landmarks), self.pictures.keys) if self.landmarks else {}
 
-    def first_key(self, item: Item) -> str:
-        return item.key
-
     def records(self, item: Item) -> list[Record]:
         return [encode(item.key, self.made(item.key)[self.kind], self.compact)]
 
     def gt(self, key: str) -> images.Image:
-        where = self.pictures.where(key)
-        picture = images.decode(self.pictures.get(key), where)
-        return np.ascontiguousarray(square(picture, self.size, where) if self.size else picture)  # type: ignore[return-value]
+        picture = self.decoded(key)
+        return np.ascontiguousarray(square(picture, self.size, self.pictures.where(key)) if self.size else picture)  # type: ignore[return-value]
 
     def made(self, key: str) -> dict[Kind, images.Image]:
         """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed."""

@@ -7,9 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore import images
-from restore.apps.catalogue import cell_of, eight_bits
+from restore.apps.catalogue import cell_of
 from restore.apps.degrade import tiled
 from restore.apps.fixed_set import is_there, is_whole, read_manifest, versions, write_manifest
+from restore.apps.holes import disk, widened
 from restore.apps.occlude import as_picture
 from restore.apps.pool import available_cpus, in_order
 from restore.data.encode import encode
@@ -66,7 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _pair(pasted: Records, clean: Records, key: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    first, second = (eight_bits(images.decode(each.get(key), each.where(key))) for each in (pasted, clean))
+    first, second = (images.eight_bits(images.decode(each.get(key), each.where(key))) for each in (pasted, clean))
     if first.shape != second.shape:
         (h, w), (height, width) = first.shape[:2], second.shape[:2]
         raise images.UnreadableImage(f"{pasted.where(key)}: has {w}x{h} pixels, without it {width}x{height}")
@@ -84,17 +85,12 @@ def mask_between(pasted: NDArray[np.uint8], clean: NDArray[np.uint8], threshold:
     rough = (smooth > threshold).astype(np.uint8)
     radius = max(1, round(JOIN * min(rough.shape)))
     framed = cv2.copyMakeBorder(rough, radius, radius, radius, radius, cv2.BORDER_CONSTANT, value=0)
-    joined = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, _disk(radius))[radius:-radius, radius:-radius]
+    joined = cv2.morphologyEx(framed, cv2.MORPH_CLOSE, disk(radius))[radius:-radius, radius:-radius]
     contours, _ = cv2.findContours(joined, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     areas = [cv2.contourArea(contour) for contour in contours]
     kept = [contour for contour, area in zip(contours, areas, strict=True) if area >= SMALLEST * max(areas)]
     mask = cv2.drawContours(np.zeros_like(rough), kept, -1, (1,), cv2.FILLED)
-    found: Mask = cv2.dilate(mask, _disk(RIM)) > 0
-    return found
-
-
-def _disk(radius: int) -> NDArray[np.uint8]:
-    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1)), np.uint8)
+    return widened(mask > 0, RIM)
 
 
 def _cell(pasted: Records, clean: Records, key: str, threshold: float) -> NDArray[np.uint8]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from restore import keyed
+from restore.apps.arguments import positive
 from restore.errors import UserError
 
 if TYPE_CHECKING:  # building needs OpenCV and torch; `restore --help` does not
@@ -39,9 +40,9 @@ def _add_lmdb(verbs: Any) -> None:
     parser.add_argument("input", type=Path, metavar="FOLDER", help="pictures, at any depth")
     parser.add_argument("output", type=Path, metavar="OUTPUT.lmdb")
     shape = parser.add_mutually_exclusive_group()
-    shape.add_argument("--size", type=_positive, help="shrink the shorter side to SIZE, crop the middle SIZE x SIZE")
-    shape.add_argument("--crop", type=_positive, help="cut into sub-images of CROP pixels: key_s001, key_s002, ...")
-    parser.add_argument("--step", type=_positive, help="pixels from one sub-image to the next (default: half of CROP)")
+    shape.add_argument("--size", type=positive, help="shrink the shorter side to SIZE, crop the middle SIZE x SIZE")
+    shape.add_argument("--crop", type=positive, help="cut into sub-images of CROP pixels: key_s001, key_s002, ...")
+    parser.add_argument("--step", type=positive, help="pixels from one sub-image to the next (default: half of CROP)")
     parser.add_argument("--thresh", type=_count, help="leave out a rest of up to THRESH pixels at the edge (0)")
     parser.add_argument(
         "--compact",
@@ -62,12 +63,12 @@ def _add_degrade(verbs: Any) -> None:
     parser.add_argument("input", type=Path, nargs="?", metavar="SRC", help="folder or .lmdb of GT pictures")
     parser.add_argument("output", type=Path, nargs="?", metavar="DST", help="folder or .lmdb for the LQ pictures")
     parser.add_argument("--degradation", required=True, metavar="YAML", help="e.g. '[{type: realesrgan}]'")
-    parser.add_argument("--scale", type=_positive, default=4, help="GT size over LQ size (4)")
-    parser.add_argument("--size", type=_positive, help="bring GT to a square of SIZE pixels first")
+    parser.add_argument("--scale", type=positive, default=4, help="GT size over LQ size (4)")
+    parser.add_argument("--size", type=positive, help="bring GT to a square of SIZE pixels first")
     parser.add_argument("--seed", type=int, default=0, help="which draws (0)")
     parser.add_argument("--gt", type=Path, metavar="DST", help="folder or .lmdb for the GT that belongs to the LQ")
     parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="one face and several draws of its LQ")
-    parser.add_argument("-n", type=_positive, default=8, help="draws in the preview (8)")
+    parser.add_argument("-n", type=positive, default=8, help="draws in the preview (8)")
     _add_common(parser, degrade)
 
 
@@ -83,12 +84,12 @@ def _add_occlude(verbs: Any) -> None:
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--landmarks", type=Path, metavar="JSON", help="what `restore prepare landmarks` wrote")
     where.add_argument("--detector", metavar="NAME", help="yunet, retinaface, ssd; default: faces cut to FFHQ's frame")
-    parser.add_argument("--size", type=_positive, help="bring pictures to a square of SIZE pixels first")
+    parser.add_argument("--size", type=positive, help="bring pictures to a square of SIZE pixels first")
     parser.add_argument("--seed", type=int, default=0, help="which draws (0); as `manual_seed` in an option file")
     parser.add_argument("--lmdb", action="store_true", help="LMDBs in the place of folders of PNG files")
     parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="every occlusion on a face, with its name")
     parser.add_argument("--no_outline", dest="outline", action="store_false", help="no line around what is hidden")
-    parser.add_argument("-n", type=_positive, help="draws of each occlusion in the preview (2; 8 with --occlusion)")
+    parser.add_argument("-n", type=positive, help="draws of each occlusion in the preview (2; 8 with --occlusion)")
     _add_common(parser, occlude)
 
 
@@ -98,7 +99,7 @@ def _add_masks(verbs: Any) -> None:
     parser.add_argument("input", type=Path, metavar="WITH", help="folder or .lmdb of pictures with something pasted on")
     parser.add_argument("clean", type=Path, metavar="WITHOUT", help="folder or .lmdb of the same without it")
     parser.add_argument("output", type=Path, metavar="DST", help="folder for the masks, white where they differ")
-    parser.add_argument("--threshold", type=_positive, default=20, help="smoothed difference, of 255 levels (20)")
+    parser.add_argument("--threshold", type=positive, default=20, help="smoothed difference, of 255 levels (20)")
     parser.add_argument("--preview", type=Path, metavar="SHEET.png", help="the pictures, what was found outlined")
     _add_common(parser, masks)
 
@@ -109,7 +110,7 @@ def _add_landmarks(verbs: Any) -> None:
     parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
     parser.add_argument("--detector", default="yunet", metavar="NAME", help="aligned, retinaface, ssd, yunet (yunet)")
-    parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
+    parser.add_argument("--workers", type=positive, help="threads (default: one a CPU)")
     parser.set_defaults(run=landmarks)
 
 
@@ -118,7 +119,7 @@ def _add_faces(verbs: Any) -> None:
     parser = verbs.add_parser("faces", help="faces cut out of photos, all in one frame", description=about)
     parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
     parser.add_argument("output", type=Path, metavar="OUTPUT.lmdb")
-    parser.add_argument("--size", type=_positive, default=256, help="pixels a side (256)")
+    parser.add_argument("--size", type=positive, default=256, help="pixels a side (256)")
     parser.add_argument("--landmarks", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
     parser.add_argument("--compact", action="store_true", help="PNG records: smaller, but slow to decode")
     _add_common(parser, faces)
@@ -130,9 +131,9 @@ def _add_drawn(verbs: Any) -> None:
     )
     parser = verbs.add_parser("drawn", help="faces drawn by this program", description=about)
     parser.add_argument("output", type=Path, metavar="DIR")
-    parser.add_argument("--count", type=_positive, default=400, help="faces to train on (400)")
-    parser.add_argument("--val", type=_positive, default=24, help="faces to validate on (24)")
-    parser.add_argument("--size", type=_positive, default=256, help="pixels a side (256)")
+    parser.add_argument("--count", type=positive, default=400, help="faces to train on (400)")
+    parser.add_argument("--val", type=positive, default=24, help="faces to validate on (24)")
+    parser.add_argument("--size", type=positive, default=256, help="pixels a side (256)")
     parser.add_argument("--seed", type=int, default=0, help="which faces (0)")
     _add_common(parser, prepare_drawn)
 
@@ -152,7 +153,7 @@ def _add_download(verbs: Any) -> None:
 
 
 def _add_common(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
-    parser.add_argument("--workers", type=_positive, help="threads (default: one a CPU)")
+    parser.add_argument("--workers", type=positive, help="threads (default: one a CPU)")
     parser.add_argument("--overwrite", action="store_true", help="replace an LMDB that was made otherwise")
     parser.set_defaults(run=run)
 
@@ -161,13 +162,6 @@ def _count(text: str) -> int:
     value = int(text)
     if value < 0:
         raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{value} is below 1")
     return value
 
 

@@ -58,6 +58,19 @@ class PictureDataset:
         made = self.pipeline(images.to_unit(sample["gt"]), [keyed.draws("degrade", seed)])
         return cast(Sample, sample | {name: images.to_uint8(picture[0]) for name, picture in made.items()})
 
+    def open_gt(self, dataroot: str, meta_info: str | None, landmarks: str | None) -> None:
+        """Opens the GT pictures, and their landmarks where there are such: then only those with a face are used."""
+        self.gt = open_records(dataroot, meta_info)
+        self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
+        self.keys = list(self.landmarks) if landmarks else self.gt.keys
+
+    def cropped(self, gt: Picture, window: Window, key: str) -> Sample:
+        """The sample of a window of a GT picture, its landmarks moved along."""
+        sample: Sample = {"gt": cut(gt, window, self.scale), "key": key, "path": self.gt.where(key)}
+        if key in self.landmarks:
+            sample["landmarks"] = self.landmarks[key] - np.float32(self.scale) * np.array(window[1::-1], np.float32)
+        return sample
+
     def window(self, height: int, width: int, where: str, draws: Draws) -> Window:
         """The part of an LQ picture of that size to use: a random square, or all of it when no size is set."""
         size = self.lq_size
@@ -180,9 +193,7 @@ class GTImageDataset(PictureDataset):
             self.pipeline = Pipeline(degradation, scale, gt_usm)
         elif gt_usm:
             raise UserError("gt_usm: true: the target is sharpened only where a `degradation` makes the LQ; add one")
-        self.gt = open_records(dataroot_gt, meta_info)
-        self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
-        self.keys = list(self.landmarks) if landmarks else self.gt.keys
+        self.open_gt(dataroot_gt, meta_info, landmarks)
 
     def read(self, key: str, draws: Draws) -> Sample:
         where = self.gt.where(key)
@@ -193,9 +204,7 @@ class GTImageDataset(PictureDataset):
         whole = (0, 0, height, width)
         gt = cut(gt, whole, self.scale)
         window = self.window(height, width, where, draws)
-        sample: Sample = {"gt": cut(gt, window, self.scale), "key": key, "path": where}
-        if key in self.landmarks:
-            sample["landmarks"] = self.landmarks[key] - np.float32(self.scale) * np.array(window[1::-1], np.float32)
+        sample = self.cropped(gt, window, key)
         if self.pipeline is None:
             sample["lq"] = shrink(gt, self.scale, self.downsample, None if window == whole else window)
         return sample

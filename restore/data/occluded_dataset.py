@@ -3,15 +3,13 @@
 import numpy as np
 
 from restore import images
-from restore.data.image_dataset import PictureDataset, cut
-from restore.data.landmarks import read_landmarks
-from restore.data.records import open_records
+from restore.data.image_dataset import PictureDataset
 from restore.data.sample import Sample
 from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import Draws
 from restore.occlusions.compose_occlusion import Chain
-from restore.options.paths import DataPath, resolve
+from restore.options.paths import DataPath
 from restore.ranges import Positive
 from restore.registry import DATASETS, OcclusionPart, TransformPart
 
@@ -45,18 +43,12 @@ class OccludedImageDataset(PictureDataset):
         if gt_size and landmarks is None:
             raise UserError(f"gt_size: {gt_size}: where a face is in a crop, only `landmarks` tell; leave gt_size out")
         self.occlusion = Chain(occlusion)
-        self.gt = open_records(dataroot_gt, meta_info)
-        self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
-        self.keys = list(self.landmarks) if landmarks else self.gt.keys
+        self.open_gt(dataroot_gt, meta_info, landmarks)
 
     def read(self, key: str, draws: Draws) -> Sample:
         where = self.gt.where(key)
         gt = images.decode(self.gt.get(key), where)
-        window = self.window(gt.shape[0], gt.shape[1], where, draws)
-        sample: Sample = {"gt": cut(gt, window), "key": key, "path": where}
-        if key in self.landmarks:
-            sample["landmarks"] = self.landmarks[key] - np.array(window[1::-1], np.float32)
-        return sample
+        return self.cropped(gt, self.window(gt.shape[0], gt.shape[1], where, draws), key)
 
     def load(self, index: int, draws: Draws) -> Sample:
         sample = super().load(index, draws)

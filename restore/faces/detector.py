@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.faces.face import Face, Floats
-from restore.images import Image
+from restore.images import Image, eight_bits
 
 OVERLAP = 0.3  # of two boxes, intersection over union, from which on they are one face
 
@@ -30,7 +30,7 @@ class Detector:
         """
         if picture.ndim != 3 or picture.shape[2] != 3 or not picture.size or picture.dtype not in (np.uint8, np.uint16):
             raise ValueError(f"a picture is (H, W, 3) of 8 or 16 bits, not {picture.shape} of {picture.dtype}")
-        eight: NDArray[np.uint8] = (picture if picture.dtype == np.uint8 else picture >> 8).astype(np.uint8, copy=False)
+        eight = eight_bits(picture)
         height, width = picture.shape[:2]
         return sorted((face for face in self.find(eight) if _shows(face, height, width)), key=lambda face: -face.area)
 

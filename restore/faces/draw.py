@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.faces.face import Face
-from restore.images import Image
+from restore.images import Image, eight_bits
 
 BOX = (60, 220, 80)
 # Left eye, right eye, nose, left and right corner of the mouth.
@@ -17,7 +17,7 @@ def draw_faces(picture: Image, faces: Iterable[Face]) -> NDArray[np.uint8]:
     """A copy of an RGB picture (H, W, 3) as 8 bits, with box, score and landmarks of each face, left eyes red."""
     import cv2
 
-    drawn = np.ascontiguousarray(picture if picture.dtype == np.uint8 else picture >> 8, np.uint8).copy()
+    drawn = np.ascontiguousarray(eight_bits(picture)).copy()
     line = max(1, round(min(picture.shape[:2]) / 160))
     for face in faces:
         x0, y0, x1, y1 = (round(value) for value in face.box)
