@@ -5,6 +5,8 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
+from restore import distributed
+
 R = TypeVar("R")
 
 _EVERY = 10.0  # seconds between lines where there is no terminal
@@ -17,6 +19,8 @@ def watched(results: Iterable[R], total: int, label: str, done: int = 0, lines: 
         results: what is worked through, `total` in all, of which `done` were before.
         lines: whether there are lines where there is no terminal.
     """
+    if not distributed.is_main():
+        return iter(results)
     if sys.stderr.isatty():
         return _bar(results, total, label, done)
     return _lines(results, total, label) if lines else iter(results)

@@ -10,9 +10,12 @@ if __name__ == "__main__":  # run as a script: find the package, and let no modu
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from restore.apps.arguments import add_option_file, overrides
+from restore.distributed.launch import Launch
 from restore.errors import UserError, nearest, run_main
 
 if TYPE_CHECKING:
+    from restore.engine.checkpoint import Checkpoint
+    from restore.engine.experiment import Experiment
     from restore.options.schema import Options
 
 
@@ -34,36 +37,60 @@ def run(args: argparse.Namespace) -> None:
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from restore.options.load import load_stages
 
-    stages = load_stages(args.opt, overrides(args))  # before PyTorch's slower parts: a mistake costs seconds
-    if args.stage:
-        stages = [_alone(stages, args.stage)]
+    launch = Launch.of_environment()
+    with launch.told_once():
+        stages = load_stages(args.opt, overrides(args))  # before PyTorch's slower parts: a mistake costs seconds
+        if args.stage:
+            stages = [_alone(stages, args.stage)]
 
-    from restore.engine.checkpoint import Checkpoints, open_checkpoint
-    from restore.engine.experiment import Experiment, debug_options
-    from restore.engine.logging import Log
-    from restore.engine.stages import train_stages
+    from restore.distributed import joined
+    from restore.engine.device import pick_device
+    from restore.engine.experiment import debug_options
 
     if args.debug:
         stages = [debug_options(options) for options in stages]
-    experiment = Experiment(stages)
-    passed_over: list[str] = []
-    checkpoint = open_checkpoint(Path(args.resume)) if args.resume else None
-    if args.auto_resume:
-        checkpoint, passed_over = Checkpoints(experiment.checkpoints, keep=0).newest()
-        if checkpoint is None and passed_over:
-            raise UserError(f"{experiment.checkpoints}: no checkpoint verifies: {passed_over[0]}")
+    with joined(launch, stages[0].dist, pick_device(stages[0].device, launch.local_rank).type):
+        _train(stages, args, launch)
+
+
+def _train(stages: list["Options"], args: argparse.Namespace, launch: Launch) -> None:
+    from restore import distributed
+    from restore.engine.experiment import Experiment
+    from restore.engine.logging import Log
+    from restore.engine.stages import train_stages
+
+    experiment, log = Experiment(stages), Log(None)
+    found = _checkpoint(args, experiment) if distributed.is_main() else None
+    checkpoint, passed_over = distributed.share(found) or (None, [])
     resuming = args.auto_resume or checkpoint is not None
     archive = args.archive or (args.debug and not resuming)
-    if not resuming and not archive:
+    if distributed.is_main() and not resuming and not archive:
         experiment.refuse_if_taken()
-    log = Log(experiment.log)
 
     def prepare() -> None:
-        experiment.prepare(resuming, archive, Path(args.opt))
+        if distributed.is_main():
+            experiment.prepare(resuming, archive, Path(args.opt))
+        distributed.barrier()
+        log.path = experiment.log
+        log.info(str(launch))
         for reason in passed_over:
             log.warning(f"passed over: {reason}")
 
     train_stages(stages, experiment, log, checkpoint, prepare, args.debug)
+
+
+def _checkpoint(args: argparse.Namespace, experiment: "Experiment") -> tuple["Checkpoint | None", list[str]]:
+    """Where to go on, if anywhere, and why newer checkpoints were passed over."""
+    from restore.engine.checkpoint import Checkpoints, open_checkpoint
+
+    if args.resume:
+        return open_checkpoint(Path(args.resume)), []
+    if not args.auto_resume:
+        return None, []
+    checkpoint, passed_over = Checkpoints(experiment.checkpoints, keep=0).newest()
+    if checkpoint is None and passed_over:
+        raise UserError(f"{experiment.checkpoints}: no checkpoint verifies: {passed_over[0]}")
+    return checkpoint, passed_over
 
 
 def _alone(stages: list["Options"], name: str) -> "Options":

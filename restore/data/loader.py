@@ -71,13 +71,21 @@ class Place:
     index: int
 
 
+Part = tuple[int, int]  # the number of a process, and how many there are
+
+
 class Order:
     """The places of every batch: all records once an epoch, in an order of its own each epoch, nothing dropped."""
 
-    def __init__(self, size: int, batch_size: int, seed: int, start: int, stop: int) -> None:
-        """`size` samples an epoch; batches number `start` (counted from 0) up to, and without, `stop`."""
+    def __init__(self, size: int, batch_size: int, seed: int, start: int, stop: int, part: Part = (0, 1)) -> None:
+        """`size` samples an epoch; batches number `start` (counted from 0) up to, and without, `stop`.
+
+        Of each batch there is part number `part[0]` of `part[1]` equal ones, which together are the batch.
+        """
         self.size, self.batch_size, self.seed = size, batch_size, seed
         self.start, self.stop = start, stop
+        number, parts = part
+        self.part = slice(number * batch_size // parts, (number + 1) * batch_size // parts)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -86,7 +94,7 @@ class Order:
         epoch, order = -1, None
         for batch in range(self.start, self.stop):
             places = []
-            for number in range(batch * self.batch_size, (batch + 1) * self.batch_size):
+            for number in range(batch * self.batch_size, (batch + 1) * self.batch_size)[self.part]:
                 if number // self.size != epoch or order is None:
                     epoch = number // self.size
                     order = keyed.draws(self.seed, "order", epoch).permutation(self.size)
@@ -156,7 +164,16 @@ def collate(items: list[Loaded | RestoreError]) -> Batch | RestoreError:
 
 @contextmanager
 def train_batches(
-    source: SampleSource, *, seed: int, batch_size: int, enlarge: int, workers: int, start: int, stop: int, pin: bool
+    source: SampleSource,
+    *,
+    seed: int,
+    batch_size: int,
+    enlarge: int,
+    workers: int,
+    start: int,
+    stop: int,
+    pin: bool,
+    part: Part = (0, 1),
 ) -> Iterator[Iterator[Batch]]:
     """Gives the batches number `start` to `stop` of a run, as long as the context is entered.
 
@@ -164,13 +181,14 @@ def train_batches(
         enlarge: passes through the data set that make one epoch.
         workers: processes that load; 0 loads in this one.
         pin: put batches in page-locked memory, for a GPU.
+        part: which of several processes' equal parts of each batch this one computes.
 
     Raises:
         RestoreError: what a data set raised; or that a worker died, which interrupts whatever the context is at.
     """
     loader: DataLoader[Any] = DataLoader(
         KeyedSamples(source, seed),  # type: ignore[arg-type]
-        batch_sampler=Order(len(source) * enlarge, batch_size, seed, start, stop),
+        batch_sampler=Order(len(source) * enlarge, batch_size, seed, start, stop, part),
         num_workers=workers,
         collate_fn=collate,
         pin_memory=pin,

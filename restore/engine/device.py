@@ -16,15 +16,23 @@ _M_MMAP_THRESHOLD = -3
 _KEEP = 2**30  # bytes
 
 
-def pick_device(name: str) -> torch.device:
-    """The device an option names; `auto` takes CUDA where there is one. Raises `UserError` where there is none."""
+def pick_device(name: str, number: int = 0) -> torch.device:
+    """The device an option names; `auto` takes CUDA where there is one. Raises `UserError` where there is none.
+
+    Args:
+        number: of this process on its node, by which it takes a GPU; where SLURM shows each its own, that one.
+    """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device: cuda is asked for, but PyTorch finds no usable GPU; use device: auto or cpu")
     if name == "mps" and not torch.backends.mps.is_available():
         raise UserError("device: mps is asked for, but this machine has none; use device: auto or cpu")
-    return torch.device(name)
+    if name != "cuda":
+        return torch.device(name)
+    device = torch.device(name, number % torch.cuda.device_count())
+    torch.cuda.set_device(device)
+    return device
 
 
 def prepare_backend(device: torch.device, deterministic: bool) -> None:

@@ -2,15 +2,15 @@
 
 import math
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from restore import keyed
+from restore import distributed, keyed
 from restore.data.loader import Batch, SampleSource, defer_degradation, train_batches
 from restore.engine import snapshot
 from restore.engine.average import Average
@@ -19,12 +19,13 @@ from restore.engine.device import peak_memory, pick_device, prepare_backend, see
 from restore.engine.experiment import Experiment, dump
 from restore.engine.logging import Board, Log
 from restore.engine.meter import Meter
-from restore.engine.preemption import StopRequests
+from restore.engine.preemption import StopRequests, what_now
 from restore.engine.schedules import Schedule
 from restore.engine.update import Update
 from restore.engine.validator import Validator
 from restore.errors import Fault, Preempted, UserError
 from restore.options.schema import Options, Train
+from restore.precision import full
 from restore.progress import duration, watched
 from restore.registry import DATASETS, TASKS
 from restore.step import Step
@@ -40,7 +41,8 @@ class Trainer:
             raise UserError(f"{options.name}: no `train` section or no `datasets.train`: nothing to train")
         self.options, self.train, self.data = options, options.train, options.datasets.train
         self.experiment, self.log, self.debug = experiment, log, debug
-        self.device = pick_device(options.device)
+        self._check_parts()
+        self.device = pick_device(options.device, distributed.local_rank())
         prepare_backend(self.device, self.train.deterministic)
         self.update = Update(self.train.precision, self.train.grad_clip, self.device)
         self.task: Task = TASKS.build(options.task, options=options, device=self.device, autocast=self.update.autocast)
@@ -71,9 +73,10 @@ class Trainer:
         with StopRequests() as stop, self._open_board() as self.board, self._batches() as batches:
             self._finish_interrupted_validation(stop)
             for batch in watched(self._timed(batches), self.last_iter, self.options.name, self.iter, lines=False):
-                self._note_set_aside(batch)
+                self._note_set_aside(batch.set_aside)
                 self.iter += 1
-                seed_step(keyed.number(self.seed, "step", self.iter), self.device)  # dropout, noise
+                distributed.note(f"iteration {self.iter}")
+                self._seed_step()
                 steps = self._prepare(batch)
                 for phase in self.task.phases:
                     if phase.due(self.stage_iter):
@@ -89,10 +92,11 @@ class Trainer:
         """One optimizer step of a phase, over the parts of an accumulated batch."""
         for module in phase.modules:
             module.train()
-        for step in steps:
-            losses = phase.losses(step)
-            total = torch.stack([loss.float() for name, loss in losses.items() if name.startswith("l_")]).sum()
-            self.update.backward(total / len(steps))
+        for number, step in enumerate(steps, 1):
+            with nullcontext() if number == len(steps) else distributed.unsynced(phase.forward):
+                losses = phase.losses(step)
+                total = torch.stack([full(loss) for name, loss in losses.items() if name.startswith("l_")]).sum()
+                self.update.backward(total / len(steps))
             self.meter.add(losses, 1 / len(steps))
         self.meter.add({f"grad_norm_{phase.name}": self.update.apply(phase)})
 
@@ -106,6 +110,7 @@ class Trainer:
         self.size = min(tensors["gt"].shape[-2:]) if "gt" in tensors else None
         if self.pipeline is not None:
             tensors |= self.pipeline(tensors["gt"], [keyed.draws("degrade", seed) for seed in batch.seeds])
+        tensors = self.update.cast(tensors)
         if self.train.accumulate == 1:
             return [self.task.prepare(tensors, self.stage_iter)]
         split = {name: tensor.chunk(self.train.accumulate) for name, tensor in tensors.items()}
@@ -122,7 +127,13 @@ class Trainer:
             start=self.stage_iter,
             stop=self.last_iter - self.first,
             pin=self.device.type == "cuda",
+            part=(distributed.rank(), distributed.world()),
         )
+
+    def _seed_step(self) -> None:
+        """For dropout and noise, which differ from rank to rank."""
+        others = [distributed.rank()] if not distributed.is_main() else []
+        seed_step(keyed.number(self.seed, "step", self.iter, *others), self.device)
 
     def _timed(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         while True:
@@ -142,17 +153,19 @@ class Trainer:
         improved = self.validator.due(self.iter) and self._validate(stop)
         if improved or self.iter % logger.save_checkpoint_freq == 0:
             self._save(improved)
-        if stop.received:
+        stop.vote()
+        if stop.agreed:
             self._save()
             self._raise_if_unsaved()
         self._raise_if_stopped(stop)
 
     def _raise_if_stopped(self, stop: StopRequests) -> None:
-        if stop.received:
-            raise Preempted(f"{stop.received}: saved at iteration {self.iter}; --auto_resume goes on from there")
+        if stop.agreed:
+            raise Preempted(f"{stop.agreed}: saved at iteration {self.iter}; {what_now(stop.agreed)}")
 
     def _finish(self, stop: StopRequests) -> None:
         improved = self.validated != self.iter and self._validate(stop)
+        stop.agree()
         self._save(improved)
         self._raise_if_unsaved()
         self._raise_if_stopped(stop)
@@ -191,8 +204,8 @@ class Trainer:
                 "finite number; lower the learning rate, set train.grad_clip, or use bf16 instead of fp16"
             )
 
-    def _note_set_aside(self, batch: Batch) -> None:
-        for reason in batch.set_aside:
+    def _note_set_aside(self, reasons: Iterable[str]) -> None:
+        for reason in reasons:
             if reason not in self.set_aside:
                 self.set_aside.append(reason)
                 self.log.warning(f"set aside ({len(self.set_aside)} so far): {reason}")
@@ -204,8 +217,10 @@ class Trainer:
             )
 
     def _open_board(self) -> Board:
-        folder = self.experiment.tensorboard if self.options.logger.use_tb_logger else None
-        self.checkpoints.go_on_from(self.iter)
+        tells = self.options.logger.use_tb_logger and distributed.is_main()
+        folder = self.experiment.tensorboard if tells else None
+        if distributed.is_main():
+            self.checkpoints.go_on_from(self.iter)
         self.log.info(self._summary())
         board = Board(folder, self.log, self.iter)
         board.text("options", dump(self.options))
@@ -215,11 +230,27 @@ class Trainer:
     def _summary(self) -> str:
         parameters = sum(p.numel() for p in self.task.networks["network_g"].parameters())
         stage = f", stage {self.options.stage.name}" if self.options.stage else ""
+        processes = f" = {distributed.world()} x {self._own_batch}" if distributed.world() > 1 else ""
         return (
             f"{self.options.name}{stage}: {self.options.network_g.type} with {parameters:,} parameters "
-            f"on {self.device}, {self.train.precision}; {len(self.dataset):,} training pictures, "
-            f"batch {self.data.batch_size}; iterations {self.iter} to {self.last_iter}"
+            f"on {self.device.type}, {self.train.precision}; {len(self.dataset):,} training pictures, "
+            f"batch {self.data.batch_size}{processes}; iterations {self.iter} to {self.last_iter}"
         )
+
+    @property
+    def _own_batch(self) -> int:
+        """The samples of a batch that this process computes."""
+        return self.data.batch_size // distributed.world()
+
+    def _check_parts(self) -> None:
+        parts = distributed.world() * self.train.accumulate
+        if distributed.world() > 1 and self.data.batch_size % parts:
+            lower = self.data.batch_size // parts * parts
+            sizes = " or ".join(str(size) for size in (lower, lower + parts) if size)
+            raise UserError(
+                f"datasets.train.batch_size: {self.data.batch_size} pictures, which is over all processes, do not "
+                f"divide by {distributed.world()} processes x accumulate {self.train.accumulate}; take {sizes}"
+            )
 
     # -- validating
 
@@ -227,11 +258,16 @@ class Trainer:
         """Scores the model. Returns whether it is the best so far."""
         began = time.perf_counter()
         network = self._network_to_show().eval()
-        improved = self.validator.run(partial(self.task.predict, network), self.iter, self.board, stop)
+        distributed.copy_from_main(network.buffers())
+        improved = self.validator.run(partial(self._predict, network), self.iter, self.board, stop)
         if improved is not None:  # else `_finish_interrupted_validation` makes up for it in the resumed run
             self.validated = self.iter
         self.meter.paused += time.perf_counter() - began
         return bool(improved)
+
+    def _predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None) -> Tensor:
+        pictures = self.update.cast({"lq": lq} | ({} if mask is None else {"mask": mask}))
+        return self.task.predict(network, **pictures).float()
 
     def _network_to_show(self) -> nn.Module:
         """The averaged generator where there is one, as it is what gets used."""
@@ -251,17 +287,29 @@ class Trainer:
             return
         self._raise_if_diverged()
         began = time.perf_counter()
-        try:
-            self.checkpoints.save(self.iter, snapshot.take(self), best)
-        except OSError as error:
-            self.unsaved = f"{error.filename or self.experiment.checkpoints}: {error.strerror}"
+        self._join_set_aside()
+        self.unsaved = distributed.share(self._write(best) if distributed.is_main() else None)
+        if self.unsaved:
             self.log.warning(f"cannot save at iteration {self.iter}: {self.unsaved}; training goes on and tries again")
             self.validator.best = self.best_saved  # what is not on the disk cannot be the best
         else:
-            self.saved, self.best_saved, self.unsaved = (self.iter, self.validated), self.validator.best, None
+            self.saved, self.best_saved = (self.iter, self.validated), self.validator.best
             self.log.info(f"saved {self.experiment.checkpoints / str(self.iter)}")
         self.board.flush()
         self.meter.paused += time.perf_counter() - began
+
+    def _write(self, best: bool) -> str | None:
+        """Writes the files of a checkpoint. Returns why they cannot be written."""
+        try:
+            self.checkpoints.save(self.iter, snapshot.take(self), best)
+        except OSError as error:
+            return f"{error.filename or self.experiment.checkpoints}: {error.strerror}"
+        return None
+
+    def _join_set_aside(self) -> None:
+        """What other ranks have set aside is set aside for all."""
+        for reasons in distributed.gather(self.set_aside):
+            self._note_set_aside(reasons)
 
     def _raise_if_unsaved(self) -> None:
         if self.unsaved:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from restore.options.schema import Precision
 from restore.tasks.task import Phase
 
-_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Update:
@@ -21,7 +21,8 @@ class Update:
 
     def __init__(self, precision: Precision, grad_clip: float | None, device: torch.device) -> None:
         self.device = device
-        self.dtype = _DTYPES.get(precision)
+        self.half = _HALVES.get(precision)
+        self.double = precision == "fp64"
         self.grad_clip = grad_clip
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # steps of the whole run
@@ -29,7 +30,11 @@ class Update:
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context a forward pass runs in."""
-        return torch.autocast(self.device.type, self.dtype) if self.dtype else nullcontext()
+        return torch.autocast(self.device.type, self.half) if self.half else nullcontext()
+
+    def cast(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A batch in the precision of the networks' weights."""
+        return {name: tensor.double() for name, tensor in batch.items()} if self.double else batch
 
     def backward(self, total: Tensor) -> None:
         """Adds the gradients of a scalar; they are no numbers either where it is none."""

@@ -1,7 +1,7 @@
 """Applying methods to a data set, picture by picture, and scoring what they make of it."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
@@ -15,6 +15,8 @@ from restore.registry import METRICS, Part
 
 # LQ (1, 3, h, w), and where there is one its mask (1, 1, h, w), to a prediction (1, 3, H, W); in [0, 1] on the CPU.
 Method = Callable[[Tensor, Tensor | None], Tensor]
+
+Kept = Mapping[str, Tensor]  # what a metric of whole sets keeps of pictures, by a name of its own; on the CPU
 
 
 class Metric(Protocol):
@@ -38,31 +40,29 @@ class PictureMetric(Metric, Protocol):
         """One value per image."""
 
 
-class Collector(Protocol):
-    """Gathers what a metric keeps of pictures, and makes one figure of all of them."""
-
-    def add(self, pred: Tensor, gt: Tensor) -> None:
-        """Takes a batch in."""
-
-    def value(self) -> float:
-        """The figure of what was taken in."""
-
-    @property
-    def note(self) -> str | None:
-        """What to warn readers of the figure of, such as too few pictures."""
-
-
 @runtime_checkable
 class SetMetric(Metric, Protocol):
-    """A metric with one figure for a whole data set and none for a picture, such as FID."""
+    """A metric with one figure for a whole data set and none for a picture, such as FID.
 
-    def collector(self) -> Collector:
-        """An empty one: each method on each data set has its own."""
+    It remembers nothing: what it keeps of pictures travels between processes and files, and the figure is made of all.
+    """
+
+    def keep(self, pred: Tensor, gt: Tensor) -> Kept:
+        """What the figure needs of a batch."""
+
+    def figure(self, kept: Sequence[Kept]) -> float:
+        """The figure of what was kept of all pictures, in the order of the data set."""
+
+    def note(self, kept: Sequence[Kept]) -> str | None:
+        """What to warn readers of the figure of, such as too few pictures."""
 
 
 @dataclass
 class Scored:
-    """One picture, what each method made of it, and each method's scores by metric."""
+    """One picture, what each method made of it, and each method's scores by metric.
+
+    `number` is the picture's in the data set; `kept` is what metrics of whole sets keep, by method and metric.
+    """
 
     key: str
     lq: Tensor
@@ -70,6 +70,8 @@ class Scored:
     preds: dict[str, Tensor]
     scores: dict[str, dict[str, float]]
     mask: Tensor | None = None
+    number: int = 0
+    kept: dict[str, dict[str, Kept]] = field(default_factory=dict)
 
     @property
     def hole_area(self) -> float:
@@ -78,51 +80,92 @@ class Scored:
 
 
 @dataclass
+class Entry:
+    """What a table holds of a picture: as in `Scored`, or why it was set aside."""
+
+    number: int
+    key: str
+    set_aside: str | None = None
+    hole_area: float = math.nan
+    scores: dict[str, dict[str, float]] = field(default_factory=dict)
+    kept: dict[str, dict[str, Kept]] = field(default_factory=dict)
+
+
+@dataclass
 class Table:
-    """The scores of a data set: for each method a row of scores per picture, in the order of the data set.
+    """The scores of a data set, or of a part of it, which is to be `merged`.
 
     Args:
-        keys: the pictures.
-        rows: of each method, the figures of each picture by metric; NaN where a picture has none.
+        entries: the pictures, in the order of the data set.
         whole: of each method, the figures of metrics that have one for the whole set, by metric.
-        notes: what readers of those should know.
-        set_aside: pictures that could not be scored, and why.
-        hole_areas: of each picture the share that is missing; NaN without a mask.
+        notes: what readers of the figures should know.
     """
 
-    keys: list[str] = field(default_factory=list)
-    rows: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    entries: list[Entry] = field(default_factory=list)
     whole: dict[str, dict[str, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    set_aside: dict[str, str] = field(default_factory=dict)
-    hole_areas: list[float] = field(default_factory=list)
 
     def add(self, scored: Scored) -> None:
         """Adds a picture's row."""
-        self.keys.append(scored.key)
-        self.hole_areas.append(scored.hole_area)
-        for method, scores in scored.scores.items():
-            self.rows.setdefault(method, []).append(scores)
+        row = Entry(scored.number, scored.key, None, scored.hole_area, scored.scores, scored.kept)
+        self.entries.append(row)
 
-    def close(self, collectors: Mapping[str, Mapping[str, Collector]]) -> None:
-        """Adds the figures of the whole set, by method and metric, once every picture is in."""
-        for method, own in collectors.items():
-            self.whole[method] = {name: collector.value() for name, collector in own.items()}
-            notes = (f"{name}: {collector.note}" for name, collector in own.items() if collector.note)
-            self.notes += [note for note in notes if note not in self.notes]
+    def close(self, metrics: Mapping[str, Metric]) -> None:
+        """Adds the figures of the whole set, once every picture is in. Without scores there are none."""
+        wholes = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
+        for method in self.rows:
+            self.whole[method] = {}
+            for name, metric in wholes.items():
+                kept = [entry.kept[method][name] for entry in self._scored]
+                self.whole[method][name] = metric.figure(kept)
+                note = f"{name}: {told}" if (told := metric.note(kept)) else None
+                self.notes += [note] if note and note not in self.notes else []
         self.notes += self._without_figure()
 
+    @property
+    def _scored(self) -> list[Entry]:
+        return [entry for entry in self.entries if entry.set_aside is None]
+
+    @property
+    def keys(self) -> list[str]:
+        """The pictures that were scored."""
+        return [entry.key for entry in self._scored]
+
+    @property
+    def rows(self) -> dict[str, list[dict[str, float]]]:
+        """Of each method, the figures of each of `keys` by metric; NaN where a picture has none."""
+        scored = self._scored
+        return {method: [entry.scores[method] for entry in scored] for method in (scored[0].scores if scored else ())}
+
+    @property
+    def hole_areas(self) -> list[float]:
+        """Of each of `keys` the share that is missing; NaN without a mask."""
+        return [entry.hole_area for entry in self._scored]
+
+    @property
+    def set_aside(self) -> dict[str, str]:
+        """Pictures that could not be scored, and why."""
+        return {entry.key: entry.set_aside for entry in self.entries if entry.set_aside is not None}
+
     def _without_figure(self) -> Iterator[str]:
-        for name in next(iter(self.rows.values()))[0]:
-            count = sum(any(math.isnan(row[name]) for row in rows) for rows in zip(*self.rows.values(), strict=True))
+        methods = list(self.rows.values())
+        for name in methods[0][0] if methods else ():
+            count = sum(any(math.isnan(row[name]) for row in rows) for rows in zip(*methods, strict=True))
             if count:
-                yield f"{name}: {count} of {len(self.keys)} pictures have no such figure, and no part in the mean"
+                yield f"{name}: {count} of {len(methods[0])} pictures have no such figure, and no part in the mean"
 
     def means(self, method: str) -> dict[str, float]:
         """The figure of each metric: the mean over the pictures that have one (NaN if none has), or the whole set's."""
         rows = self.rows.get(method, [])
         means = {name: _mean([row[name] for row in rows]) for name in (rows[0] if rows else {})}
         return means | self.whole.get(method, {})
+
+
+def merged(parts: Iterable[Table], metrics: Mapping[str, Metric]) -> Table:
+    """The table of the whole data set, equal to that of one process, from the tables of all its shards."""
+    table = Table(sorted((entry for part in parts for entry in part.entries), key=lambda entry: entry.number))
+    table.close(metrics)
+    return table
 
 
 def _mean(values: list[float]) -> float:
@@ -160,19 +203,29 @@ def score(
     seed: int,
     table: Table,
     limit: int | None = None,
+    shard: tuple[int, int] | None = None,
+    done: Container[int] = (),
 ) -> Iterator[Scored]:
     """Yields every picture of a data set with its predictions and scores, and adds them to `table`.
 
     A picture that cannot be read or scored is set aside in the table by name. Without GT there are predictions and no
-    scores. Figures of the whole set are in the table once the last picture was taken.
+    scores. Figures of the whole set are in the table once the last picture was taken, unless it is a shard's.
+
+    Args:
+        limit: the first pictures only.
+        shard: of those, every `count`-th from the `index`-th on, as (index, count). The tables of all shards are to be
+            `merged`.
+        done: the numbers of pictures to pass over, whose rows are elsewhere.
     """
-    collectors = _collectors(methods, metrics)
-    for index in range(min(len(dataset), limit or len(dataset))):
-        key = dataset.keys[index]
+    index, count = shard or (0, 1)
+    for number in range(min(len(dataset), limit or len(dataset)))[index::count]:
+        if number in done:
+            continue
+        key = dataset.keys[number]
         try:
-            sample = dataset.load(index, keyed.draws(seed, "evaluate", key))
+            sample = dataset.load(number, keyed.draws(seed, "evaluate", key))
         except images.UnreadableImage as error:
-            table.set_aside[key] = str(error)
+            table.entries.append(Entry(number, key, str(error)))
             continue
         lq = images.to_unit(sample["lq"])
         gt = images.to_unit(sample["gt"]) if "gt" in sample else None
@@ -181,28 +234,20 @@ def score(
             preds = {name: method(lq, mask) for name, method in methods.items()}
         try:
             scores = {name: _scores(metrics, pred, gt, mask) for name, pred in preds.items()} if gt is not None else {}
-            _collect(collectors, preds, gt)
+            kept = {name: _kept(metrics, pred, gt) for name, pred in preds.items()} if gt is not None else {}
         except ValueError as error:  # such as a picture smaller than SSIM's window
-            table.set_aside[key] = f"{sample['path']}: {error}"
+            table.entries.append(Entry(number, key, f"{sample['path']}: {error}"))
             continue
-        scored = Scored(key, lq, gt, preds, scores, mask)
+        scored = Scored(key, lq, gt, preds, scores, mask, number, kept)
         table.add(scored)
         yield scored
-    if table.rows:
-        table.close(collectors)
-
-
-def _collectors(methods: Iterable[str], metrics: Mapping[str, Metric]) -> dict[str, dict[str, Collector]]:
-    wholes = {name: metric for name, metric in metrics.items() if isinstance(metric, SetMetric)}
-    return {method: {name: metric.collector() for name, metric in wholes.items()} for method in methods}
+    if shard is None:
+        table.close(metrics)
 
 
 @torch.inference_mode()
-def _collect(collectors: Mapping[str, Mapping[str, Collector]], preds: Mapping[str, Tensor], gt: Tensor | None) -> None:
-    if gt is not None:
-        for method, pred in preds.items():
-            for collector in collectors[method].values():
-                collector.add(pred, gt)
+def _kept(metrics: Mapping[str, Metric], pred: Tensor, gt: Tensor) -> dict[str, Kept]:
+    return {name: metric.keep(pred, gt) for name, metric in metrics.items() if isinstance(metric, SetMetric)}
 
 
 @torch.inference_mode()

@@ -5,15 +5,17 @@ import math
 import torch
 from torch import Tensor, nn
 
-from restore import images
+from restore import distributed, images
 from restore.data.loader import SampleSource
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Board, Log
 from restore.engine.preemption import StopRequests
-from restore.engine.validation import Method, Scored, Table, build_metrics, on_device, score
+from restore.engine.validation import Method, Scored, Table, build_metrics, merged, on_device, score
 from restore.errors import UserError
 from restore.options.schema import Options
 from restore.registry import DATASETS
+
+Pictures = dict[int, tuple[str, Tensor]]  # by number in the data set: the key, and what to show
 
 DEBUG_PICTURES = 2  # of each validation set, in a debug run
 
@@ -42,30 +44,35 @@ class Validator:
         """
         if not self.sets or not (self.metrics or self.val.save_img):
             return None
-        tables, shown = {}, {}
+        tables: dict[str, Table] = {}
+        shown: dict[str, Pictures] = {}
         for name, dataset in self.sets.items():
-            tables[name], shown[name] = self._score_set(name, dataset, predict, iteration, stop)
-            if stop.received:
+            table, pictures = self._score_share(name, dataset, predict, iteration, stop)
+            stop.agree()
+            if stop.agreed:
                 return None
+            shares = distributed.gather((table, pictures))
+            tables[name] = merged((table for table, _ in shares), self.metrics)
+            shown[name] = dict(sorted(one for _, pictures in shares for one in pictures.items()))
         for name, table in tables.items():
             self._tell(name, table, shown[name], iteration, board)
         return self._is_best({name: table.means("model") for name, table in tables.items()}, iteration)
 
-    def _score_set(
+    def _score_share(
         self,
         name: str,
         dataset: SampleSource,
         predict: Method,
         iteration: int,
         stop: StopRequests,
-    ) -> tuple[Table, dict[str, Tensor]]:
-        """The scores on a validation set, and pictures to show of it."""
-        table, pictures = Table(), dict[str, Tensor]()
+    ) -> tuple[Table, Pictures]:
+        """This process's share of the scores on a validation set, and pictures to show of it, by their numbers."""
+        table, pictures = Table(), dict[int, tuple[str, Tensor]]()
         methods = {"model": on_device(predict, self.device, self.options.scale, self.val.tile, self.val.tile_overlap)}
-        scores = score(dataset, methods, self.metrics, self.options.manual_seed, table, self.limit)
-        for number, scored in enumerate(scores):
-            if number < self.val.num_pictures:
-                pictures[scored.key] = side_by_side(scored)
+        share = distributed.rank(), distributed.world()
+        for scored in score(dataset, methods, self.metrics, self.options.manual_seed, table, self.limit, share):
+            if scored.number < self.val.num_pictures:
+                pictures[scored.number] = scored.key, side_by_side(scored)
             if self.val.save_img:
                 self._save_picture(name, scored, iteration)
             if stop.received:
@@ -79,7 +86,7 @@ class Validator:
         except UserError as error:  # a full disk is no reason to stop
             self.log.warning(str(error))
 
-    def _tell(self, name: str, table: Table, pictures: dict[str, Tensor], iteration: int, board: Board) -> None:
+    def _tell(self, name: str, table: Table, pictures: Pictures, iteration: int, board: Board) -> None:
         label, means = self._label(name), table.means("model")
         for text in table.set_aside.values():
             self.log.warning(f"not scored: {text}")
@@ -89,7 +96,7 @@ class Validator:
         shown = "  ".join(f"{metric}: {value:.4f}" for metric, value in means.items())
         self.log.info(f"validation {label} ({len(table.keys)} pictures) at {iteration}: {shown}")
         board.scalars({f"metrics/{label}/{metric}": value for metric, value in means.items()}, iteration)
-        for key, picture in pictures.items():
+        for key, picture in pictures.values():
             board.picture(f"{label}/{key}", picture, iteration)
 
     def _label(self, name: str) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.losses.loss import Loss
+from restore.precision import full
 from restore.registry import LOSSES
 from restore.step import Step
 
@@ -31,4 +32,4 @@ class FeatureMatchingLoss(Loss):
 
     def forward(self, step: Step) -> Tensor:
         pairs = zip(step.features_pred, step.features_real, strict=True)
-        return torch.stack([self.distance(pred.float(), real.detach().float()) for pred, real in pairs]).mean()
+        return torch.stack([self.distance(full(pred), full(real.detach())) for pred, real in pairs]).mean()

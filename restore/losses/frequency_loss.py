@@ -7,6 +7,7 @@ from pydantic import Field
 from torch import Tensor
 
 from restore.losses.loss import Loss
+from restore.precision import full
 from restore.ranges import Positive
 from restore.registry import LOSSES
 from restore.step import Step
@@ -40,7 +41,7 @@ class FocalFrequencyLoss(Loss):
 
     def forward(self, step: Step) -> Tensor:
         """Raises `ValueError` when the sides are no multiples of `patch_factor`."""
-        difference = self._spectrum(step.pred.float() - step.gt.float())  # the transform is linear
+        difference = self._spectrum(full(step.pred) - full(step.gt))  # the transform is linear
         if self.ave_spectrum:
             difference = difference.mean(dim=0, keepdim=True)
         squared = difference.real.square() + difference.imag.square()

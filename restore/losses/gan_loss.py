@@ -8,6 +8,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from restore.distributed import mean
 from restore.errors import UserError
 from restore.losses.hole_loss import mask_of
 from restore.losses.loss import Loss
@@ -173,6 +174,6 @@ class RelativisticGANLoss(AdversarialLoss):
         return {"l_d_real": judged(self.judge, real, True) / 2, "l_d_fake": judged(self.judge, fake, False) / 2}
 
     def relative(self, step: Step) -> tuple[list[Tensor], list[Tensor]]:
-        """Real logits less the mean of the generated ones, and generated less the mean of the real, by scale."""
+        """Real logits less the mean of the generated ones, and generated less that of the real, of all ranks."""
         pairs = list(zip(scales(step.logits_real), scales(step.logits_pred), strict=True))
-        return [real - fake.mean() for real, fake in pairs], [fake - real.mean() for real, fake in pairs]
+        return [real - mean(fake.mean()) for real, fake in pairs], [fake - mean(real.mean()) for real, fake in pairs]

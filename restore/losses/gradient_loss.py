@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from restore.losses.loss import Loss
+from restore.precision import full
 from restore.registry import LOSSES
 from restore.step import Step
 
@@ -15,7 +16,7 @@ class GradientLoss(Loss):
     """
 
     def forward(self, step: Step) -> Tensor:
-        difference = step.pred.float() - step.gt.float()  # the operator is linear
+        difference = full(step.pred) - full(step.gt)  # the operator is linear
         return _slope(difference, 2).abs().mean() + _slope(difference, 3).abs().mean()
 
 

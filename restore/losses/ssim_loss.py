@@ -5,6 +5,7 @@ from torch import Tensor
 from restore.losses.loss import Loss
 from restore.metrics.ms_ssim_metric import Scales, ms_ssim_per_image
 from restore.metrics.ssim_metric import ssim_map
+from restore.precision import full
 from restore.registry import LOSSES
 from restore.step import Step
 
@@ -14,7 +15,7 @@ class SSIMLoss(Loss):
     """1 - SSIM, the mean of RGB's channels (Wang et al., TIP 2004). Pictures of 11 pixels a side or more."""
 
     def forward(self, step: Step) -> Tensor:
-        return 1 - ssim_map(step.pred.float(), step.gt.float()).mean()
+        return 1 - ssim_map(full(step.pred), full(step.gt)).mean()
 
 
 @LOSSES.register
@@ -33,4 +34,4 @@ class MSSSIMLoss(Loss):
         self.scales = scales
 
     def forward(self, step: Step) -> Tensor:
-        return 1 - ms_ssim_per_image(step.pred.float(), step.gt.float(), self.scales).mean()
+        return 1 - ms_ssim_per_image(full(step.pred), full(step.gt), self.scales).mean()

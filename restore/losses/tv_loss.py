@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from restore.losses.loss import Loss
+from restore.precision import full
 from restore.registry import LOSSES
 from restore.step import Step
 
@@ -16,5 +17,5 @@ class TVLoss(Loss):
     """
 
     def forward(self, step: Step) -> Tensor:
-        pred = step.pred.float()
+        pred = full(step.pred)
         return pred.diff(dim=2).abs().mean() + pred.diff(dim=3).abs().mean()

@@ -4,6 +4,8 @@ Heusel et al., "GANs trained by a two time-scale update rule converge to a local
 Dowson and Landau, "The Frechet distance between multivariate normal distributions" (J. Multivar. Anal. 1982).
 """
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -34,31 +36,6 @@ def _factor(features: Tensor) -> Tensor:
     return factor
 
 
-class FrechetCollector:
-    """The features of pictures, as float32: sets that several processes saw are joined by joining their lists."""
-
-    def __init__(self, metric: "FrechetMetric") -> None:
-        self.metric = metric
-        self.pred: list[Tensor] = []
-        self.gt: list[Tensor] = []
-
-    def add(self, pred: Tensor, gt: Tensor) -> None:
-        """Takes in (N, 3, H, W), RGB in [0, 1], rounded to 8 bits. Raises `ValueError`: see `eight_bit_pair`."""
-        rounded, _ = eight_bit_pair(pred, gt)
-        self.pred.append(self.metric.features(rounded))
-        self.gt.append(self.metric.features_of_gt(gt))
-
-    def value(self) -> float:
-        """The distance between all that was taken in; NaN for fewer than two pictures."""
-        return frechet_distance(torch.cat(self.pred), torch.cat(self.gt)) if self.pred else float("nan")
-
-    @property
-    def note(self) -> str | None:
-        count = sum(map(len, self.pred))
-        warning = f"of {count:,} pictures, fewer than {ENOUGH:,}: too large, and comparable only for the same pictures"
-        return warning if count < ENOUGH else None
-
-
 class FrechetMetric:
     """Base of the Frechet distances: a network, and what of it is a picture's row of features."""
 
@@ -74,9 +51,22 @@ class FrechetMetric:
         """(N, 3, H, W) float32 RGB in [0, 1] at levels of 8 bits to (N, D)."""
         raise NotImplementedError
 
-    def collector(self) -> FrechetCollector:
-        """An empty collector."""
-        return FrechetCollector(self)
+    def keep(self, pred: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """The features of (N, 3, H, W), RGB in [0, 1], rounded to 8 bits. Raises `ValueError`: see `eight_bit_pair`."""
+        rounded, _ = eight_bit_pair(pred, gt)
+        return {"pred": self.features(rounded), "gt": self.features_of_gt(gt)}
+
+    def figure(self, kept: Sequence[Mapping[str, Tensor]]) -> float:
+        """The distance between all that was kept; NaN for fewer than two pictures."""
+        if not kept:
+            return float("nan")
+        return frechet_distance(*(torch.cat([part[name] for part in kept]) for name in ("pred", "gt")))
+
+    def note(self, kept: Sequence[Mapping[str, Tensor]]) -> str | None:
+        """A warning where the figure is of few pictures."""
+        count = sum(len(part["pred"]) for part in kept)
+        warning = f"of {count:,} pictures, fewer than {ENOUGH:,}: too large, and comparable only for the same pictures"
+        return warning if count < ENOUGH else None
 
     def to(self, device: torch.device) -> "FrechetMetric":
         """Moves the network."""
@@ -85,7 +75,7 @@ class FrechetMetric:
 
     @torch.inference_mode()
     def features(self, pictures: Tensor) -> Tensor:
-        """The features of 8-bit pictures, on the CPU."""
+        """The features of 8-bit pictures, on the CPU, as float32."""
         device = next(self.network.parameters()).device
         return self.rows(pictures.float().to(device)).float().cpu()
 

@@ -4,6 +4,7 @@ The network that a loss used is no judge of what it trained: take another one he
 """
 
 import math
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -119,46 +120,6 @@ def _accepted(impostors: int, false_accepts: float) -> int:
     return int(impostors * false_accepts + 1e-9)  # 0.01 of 300 is 3, whatever the product rounds to
 
 
-class VerificationCollector:
-    """The vectors of pictures: sets that several processes saw are joined by joining their lists."""
-
-    def __init__(self, metric: "_VerificationMetric") -> None:
-        self.metric = metric
-        self.pred: list[Tensor] = []
-        self.gt: list[Tensor] = []
-
-    def add(self, pred: Tensor, gt: Tensor) -> None:
-        """Takes in (N, 3, H, W), RGB in [0, 1]. Raises `ValueError`: see `eight_bit_pair`."""
-        ours, theirs = self.metric.vectors(pred, gt)
-        self.pred.append(ours)
-        self.gt.append(theirs)
-
-    def value(self) -> float:
-        """The rate over the pictures with a face; NaN for fewer than two."""
-        return acceptance(self._cosines(), self.metric.false_accepts)
-
-    @property
-    def note(self) -> str | None:
-        count, all_ = len(self._cosines()), sum(map(len, self.pred))
-        impostors = count * (count - 1)
-        accepted = _accepted(impostors, self.metric.false_accepts)
-        notes = [f"{all_ - count} of {all_} pictures have no face and are left out"] if count < all_ else []
-        if accepted == 0:
-            told = f"the rate is that at no false accept, below FAR {self.metric.false_accepts:g}"
-            notes.append(f"of {impostors:,} impostor pairs, too few for the rate: {told}")
-        elif accepted < SURE:
-            notes.append(f"of {impostors:,} impostor pairs, {accepted} of which set the threshold: a rough figure")
-        return "; ".join(notes) or None
-
-    def _cosines(self) -> Tensor:
-        """(N, N): of every prediction with every GT."""
-        if not self.pred:
-            return torch.zeros(0, 0)
-        pred, gt = torch.cat(self.pred), torch.cat(self.gt)
-        faces = ~gt.isnan().any(dim=1)
-        return pred[faces] @ gt[faces].T
-
-
 class _VerificationMetric(IdentityMetric):
     """What the verification rates share. Pictures should show different people: two of one count as impostors."""
 
@@ -169,9 +130,32 @@ class _VerificationMetric(IdentityMetric):
         rate = f"share of (pred, its GT) above the threshold that {self.false_accepts:g} of (pred, another's GT) pass"
         return f"whole set, {rate}, {self.judge}"
 
-    def collector(self) -> VerificationCollector:
-        """An empty collector."""
-        return VerificationCollector(self)
+    def keep(self, pred: Tensor, gt: Tensor) -> dict[str, Tensor]:
+        """The vectors of (N, 3, H, W), RGB in [0, 1]. Raises `ValueError`: see `eight_bit_pair`."""
+        ours, theirs = self.vectors(pred, gt)
+        return {"pred": ours, "gt": theirs}
+
+    def figure(self, kept: Sequence[Mapping[str, Tensor]]) -> float:
+        """The rate over the pictures with a face; NaN for fewer than two."""
+        if not kept:
+            return math.nan
+        pred, gt = (torch.cat([part[name] for part in kept]) for name in ("pred", "gt"))
+        faces = ~gt.isnan().any(dim=1)
+        return acceptance(pred[faces] @ gt[faces].T, self.false_accepts)
+
+    def note(self, kept: Sequence[Mapping[str, Tensor]]) -> str | None:
+        """How many faces there are, and whether they are enough for the rate."""
+        count = sum(int((~part["gt"].isnan().any(dim=1)).sum()) for part in kept)
+        all_ = sum(len(part["gt"]) for part in kept)
+        impostors = count * (count - 1)
+        accepted = _accepted(impostors, self.false_accepts)
+        notes = [f"{all_ - count} of {all_} pictures have no face and are left out"] if count < all_ else []
+        if accepted == 0:
+            told = f"the rate is that at no false accept, below FAR {self.false_accepts:g}"
+            notes.append(f"of {impostors:,} impostor pairs, too few for the rate: {told}")
+        elif accepted < SURE:
+            notes.append(f"of {impostors:,} impostor pairs, {accepted} of which set the threshold: a rough figure")
+        return "; ".join(notes) or None
 
 
 @METRICS.register

@@ -17,7 +17,8 @@ from restore.registry import (
 )
 
 Baseline = Literal["nearest", "bilinear", "bicubic", "lanczos", "input", "mean_fill", "telea", "navier_stokes"]
-Precision = Literal["fp32", "bf16", "fp16"]
+Precision = Literal["fp64", "fp32", "bf16", "fp16"]
+Seconds = Annotated[float, Field(gt=0)]
 Folder = Annotated[str, Field(min_length=1)]
 Name = Annotated[str, Field(pattern=r"^[\w][\w.\-]*$", max_length=200)]
 
@@ -37,12 +38,14 @@ class TrainData(Part):
     dataset_enlarge_ratio: Positive = 1  # an epoch is this many passes
     degrade_on: Literal["worker", "device"] = "worker"  # where a `degradation` runs; for a GPU `device` is faster
     max_set_aside: Share = 0.01  # the run stops when more than this share of the records is unreadable
+    stage_to: Folder | None = None  # a disk of the node, such as $TMPDIR, that its LMDBs are copied to first
 
 
 class EvalData(Part):
     """A validation or test set: a part of DATASETS, and the name it has in logs and tables."""
 
     name: str | None = None
+    stage_to: Folder | None = None  # as for training
 
 
 class Datasets(BaseModel):
@@ -89,7 +92,8 @@ class Train(Section):
     losses: dict[str, Annotated[Loss, Kind("losses")] | None]
     accumulate: Positive = 1  # parts that a batch is computed in, where memory is short
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest gradient norm
-    precision: Precision = "fp32"
+    precision: Precision = "fp32"  # fp64 is for proofs
+    sync_bn: bool = False  # batch norm over the pictures of all processes, instead of each one's own
     channels_last: bool = True
     compile: bool = False
     deterministic: bool = False
@@ -144,6 +148,14 @@ class Paths(Section):
     strict_load_d_parts: bool = True
 
 
+class Distributed(Section):
+    """How long the processes of a job wait for each other, in seconds."""
+
+    start_timeout: Seconds = 300.0  # for all of them to come
+    timeout: Seconds = 1800.0  # for one of them to finish what the others have finished: a slow disk, a slow picture
+    silence: Seconds = 60.0  # for a sign of life, before the job ends
+
+
 class StageName(Section):
     """Which of several stages this is, and where it begins."""
 
@@ -180,5 +192,6 @@ class Options(Section):
     train: Train | None = None
     val: Val = Val()
     logger: Logger = Logger()
+    dist: Distributed = Distributed()
     stages: list[Stage] | None = None
     stage: StageName | None = None  # the stage that these options are of; `load_stages` writes it

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from restore.distributed import mean_
 from restore.errors import UserError
 from restore.losses.gan_loss import AdversarialLoss, scales
 from restore.losses.loss import Loss
 from restore.options.schema import Discriminator, Options
+from restore.precision import full
 from restore.step import Logits, Step
-from restore.tasks.networks import build_network
+from restore.tasks.networks import build_network, compiled, replicated
 from restore.tasks.task import Autocast, Losses, Phase, build_optimizer, weigh
 
 
@@ -44,10 +46,11 @@ class Adversary:
             raise UserError(f"train.losses.{next(iter(companions))}: {part} does not show its layers; PatchGAN does")
         self.settings: Discriminator = options.train.discriminator
         optimizer = build_optimizer(options.train.optim_d, self.network, device)
-        self.forward = torch.compile(self.network) if options.train.compile else self.network
+        self.look = compiled(self.network, options)  # as the generator's judge, whose gradients it keeps none of
+        self.forward = replicated(self.network, options, device)
         every, start = self.settings.every, self.settings.start
         phase = loss.section.removeprefix("network_")
-        self.phase = Phase(phase, [self.network], optimizer, self.discriminator_losses, every, start)
+        self.phase = Phase(phase, [self.network], self.forward, optimizer, self.discriminator_losses, every, start)
 
     def counts(self, step: Step) -> bool:
         """Whether the generator hears of the discriminator yet."""
@@ -62,7 +65,7 @@ class Adversary:
         beside = weigh(self.companions, step)
         if not self.settings.adaptive_weight or not others:
             return losses | beside
-        total = torch.stack([loss.float() for loss in (others | beside).values()]).sum()
+        total = torch.stack([full(loss) for loss in (others | beside).values()]).sum()
         scale = self.weight * adaptive_weight(total, next(iter(losses.values())), generator)
         scaled = {name: loss * scale for name, loss in losses.items()}
         return scaled | beside | {f"adaptive_weight_{self.phase.name}": scale}
@@ -76,18 +79,18 @@ class Adversary:
                 with torch.no_grad():
                     step.logits_real, step.features_real = self._looked_at(self.loss.view(step, step.real))
                 return
-            step.logits_pred = _floats(self.forward(shown))
+            step.logits_pred = _floats(self.look(shown))
             if self.loss.wants_real:
                 with torch.no_grad():
-                    step.logits_real = _floats(self.forward(self.loss.view(step, step.real)))
+                    step.logits_real = _floats(self.look(self.loss.view(step, step.real)))
 
     def _looked_at(self, picture: Tensor) -> tuple[Logits, list[Tensor]]:
         """The logits, and what the layers before them put out, of all scales."""
         layers: Any = self.network.layers
         outputs = layers(picture)
         if isinstance(outputs[0], Tensor):
-            return outputs[-1].float(), outputs[:-1]
-        return [scale[-1].float() for scale in outputs], [output for scale in outputs for output in scale[:-1]]
+            return full(outputs[-1]), outputs[:-1]
+        return [full(scale[-1]) for scale in outputs], [output for scale in outputs for output in scale[:-1]]
 
     def discriminator_losses(self, step: Step) -> Losses:
         """The game's other side, on the picture that the generator made before its own step."""
@@ -112,7 +115,7 @@ class Adversary:
 
 
 def _floats(logits: Logits) -> Logits:
-    return [one.float() for one in logits] if isinstance(logits, list) else logits.float()
+    return [full(one) for one in logits] if isinstance(logits, list) else full(logits)
 
 
 def _mean(logits: Logits) -> Tensor:
@@ -133,10 +136,10 @@ def adaptive_weight(others: Tensor, adversarial: Tensor, network: nn.Module) -> 
 
     Esser et al., "Taming transformers" (CVPR 2021), equation 7, limited to 10,000 as there; without its 1e-4 below the
     line, which suits sums over pixels: losses are means here. The last among the network's parameters that has more
-    than one dimension stands for its last layer.
+    than one dimension stands for its last layer. Gradients are those of all ranks.
     """
     last = [p for p in network.parameters() if p.ndim > 1 and p.requires_grad][-1]
     (to_others,) = torch.autograd.grad(others, last, retain_graph=True)
     (to_adversarial,) = torch.autograd.grad(adversarial, last, retain_graph=True)
-    ratio: Tensor = to_others.norm() / to_adversarial.norm()
+    ratio: Tensor = mean_(to_others).norm() / mean_(to_adversarial).norm()
     return ratio.nan_to_num(0.0).clamp(0, 1e4).detach()

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from restore.errors import UserError
 from restore.options.schema import Options
+from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.networks import takes_mask
@@ -55,7 +56,7 @@ class Inpainting(Restoration):
         with self.autocast():
             seen = self.seen(lq, mask)
             pred: Tensor = network(seen, mask) if self.takes_mask else network(seen)
-        return pred.float()
+        return full(pred)
 
     def seen(self, lq: Tensor, mask: Tensor | None) -> Tensor:
         """What the network is shown: all of LQ, or black in the hole."""

@@ -5,7 +5,7 @@ import inspect
 import torch
 from torch import nn
 
-from restore import keyed
+from restore import distributed, keyed
 from restore.errors import UserError
 from restore.options.paths import resolve
 from restore.options.schema import Options
@@ -26,14 +26,31 @@ def build_network(options: Options, name: str, device: torch.device) -> nn.Modul
         net = name.removeprefix("network")  # `_g` or `_d`
         key, strict = getattr(options.path, f"param_key{net}"), getattr(options.path, f"strict_load{net}")
         transfer = load_weights(network, resolve(pretrained), key, strict)
-        if not transfer.complete:
+        if not transfer.complete and distributed.is_main():
             print(f"{name}: {transfer}", flush=True)
     if options.train is not None and options.train.grad_checkpointing:
         _enable_checkpointing(network, part)
     network.to(device)
+    if options.train is not None and options.train.precision == "fp64":
+        network.double()
+    if options.train is not None and options.train.sync_bn:
+        network = distributed.synced_batch_norm(network, device)
     if options.train is None or options.train.channels_last:
         network.to(memory_format=torch.channels_last)
     return network
+
+
+def compiled(network: nn.Module, options: Options) -> nn.Module:
+    """The network as training calls it: compiled where the options ask for it."""
+    assert options.train is not None
+    return torch.compile(network) if options.train.compile else network  # type: ignore[return-value]
+
+
+def replicated(network: nn.Module, options: Options, device: torch.device) -> nn.Module:
+    """The same where its gradients count: averaged over all processes."""
+    assert options.train is not None
+    static = options.train.accumulate == 1
+    return compiled(distributed.replicated(network, device, static), options)
 
 
 def takes_mask(network: nn.Module) -> bool:

@@ -6,10 +6,11 @@ from torch import Tensor, nn
 from restore.errors import UserError
 from restore.losses.gan_loss import AdversarialLoss
 from restore.options.schema import Options
+from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.adversary import Adversary
-from restore.tasks.networks import build_network
+from restore.tasks.networks import build_network, replicated
 from restore.tasks.task import Autocast, Losses, Phase, build_losses, build_optimizer, weigh
 
 
@@ -25,7 +26,7 @@ class Restoration:
         self.adversaries: list[Adversary] = []
         if options.train is None:
             return
-        losses = build_losses(options.train.losses, device)
+        losses = build_losses(options.train, device)
         self.companions = {name: loss for name, loss in losses.items() if loss[1].wants_features}
         for name, (weight, loss) in losses.items():
             if isinstance(loss, AdversarialLoss):
@@ -34,9 +35,9 @@ class Restoration:
             raise UserError(f"train.losses.{next(iter(self.companions))}: no loss trains `network_d`; add a GANLoss")
         plain = (name for name, loss in losses.items() if not isinstance(loss[1], AdversarialLoss))
         self.losses = {name: losses[name] for name in plain if name not in self.companions}
-        self.forward = torch.compile(self.network_g) if options.train.compile else self.network_g
+        self.forward = replicated(self.network_g, options, device)
         optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
-        self.phases.insert(0, Phase("g", [self.network_g], optimizer, self.generator_losses))
+        self.phases.insert(0, Phase("g", [self.network_g], self.forward, optimizer, self.generator_losses))
 
     def _oppose(self, options: Options, name: str, weight: float, loss: AdversarialLoss, device: torch.device) -> None:
         if getattr(options, loss.section) is None or loss.section in self.networks:
@@ -70,4 +71,4 @@ class Restoration:
     def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
         with self.autocast():
             pred: Tensor = network(lq)
-        return pred.float()
+        return full(pred)

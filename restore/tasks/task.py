@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from restore.errors import UserError
 from restore.losses.loss import Loss
-from restore.options.schema import Loss as LossSection
-from restore.options.schema import Options
+from restore.options.schema import Options, Train
 from restore.registry import LOSSES, OPTIMIZERS, Part
 from restore.step import Step
 
@@ -23,12 +22,14 @@ Autocast = Callable[[], AbstractContextManager[object]]
 class Phase:
     """One optimizer's share of a training step: a PSNR task has one, a GAN has two.
 
+    `forward` is what the losses call of the modules in training: over several processes, it averages their gradients.
     `losses(step)` gives weighted scalars by name; those called `l_*` are summed, others are only told. The phase runs
     every `every` iterations, from iteration `start` of the stage on.
     """
 
     name: str
     modules: list[nn.Module]
+    forward: nn.Module
     optimizer: torch.optim.Optimizer
     losses: Callable[[Step], Losses]
     every: int = 1
@@ -59,9 +60,11 @@ class Task(Protocol):
         """What is made of whole LQ pictures, (N, 3, H, W) in [0, 1], with masks where there are: in tests."""
 
 
-def build_losses(sections: dict[str, LossSection | None], device: torch.device) -> dict[str, tuple[float, Loss]]:
+def build_losses(train: Train, device: torch.device) -> dict[str, tuple[float, Loss]]:
     """The losses of a training section, by name, each with its weight."""
-    return {name: (section.weight, LOSSES.build(section).to(device)) for name, section in sections.items() if section}
+    dtype = torch.float64 if train.precision == "fp64" else None
+    sections = {name: section for name, section in train.losses.items() if section}
+    return {name: (part.weight, LOSSES.build(part).to(device, dtype)) for name, part in sections.items()}
 
 
 def weigh(losses: Mapping[str, tuple[float, Loss]], step: Step) -> Losses:

@@ -95,7 +95,7 @@ def test_the_end_tells_of_skipped_steps(lab, monkeypatch, capsys):
 
 def phase_of(network, batches, optimizer=None):
     loss = lambda step: {"l": ((network(step.lq) - step.gt) ** 2).mean()}  # noqa: E731
-    return Phase("g", [network], optimizer or torch.optim.SGD(network.parameters(), lr=0.1), loss)
+    return Phase("g", [network], network, optimizer or torch.optim.SGD(network.parameters(), lr=0.1), loss)
 
 
 @pytest.mark.parametrize("accumulate", [2, 4, 8])

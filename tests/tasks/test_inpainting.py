@@ -62,7 +62,7 @@ def test_the_mask_reaches_network_losses_and_metrics(trainer, lab):
     with pytest.raises(ValueError, match="mask"):
         network(step.lq)
     scores = run.validator  # a validation scores the hole
-    table, _ = scores._score_set("val", scores.sets["val"], partial(run.task.predict, network), 0, _NeverStopped())
+    table, _ = scores._score_share("val", scores.sets["val"], partial(run.task.predict, network), 0, _NeverStopped())
     assert table.means("model").keys() == {"psnr", "psnr_hole", "psnr_known"}
 
 

@@ -1,0 +1,184 @@
+"""Reductions over the ranks of a job, and networks that are trained on all of them at once."""
+
+import warnings
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from restore.distributed.launch import Launch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+
+T = TypeVar("T")
+
+
+class _Here:
+    """This process's place, and the group in which objects and flags travel beside the gradients."""
+
+    launch = Launch()
+    beside: Any = None
+
+
+def rank() -> int:
+    """The number of this process; 0 is the one that logs and saves."""
+    return _Here.launch.rank if _Here.beside is not None else 0
+
+
+def world() -> int:
+    """The number of processes that train together."""
+    return _Here.launch.world if _Here.beside is not None else 1
+
+
+def local_rank() -> int:
+    """The number of this process on its node, by which it takes a GPU."""
+    return _Here.launch.local_rank if _Here.beside is not None else 0
+
+
+def is_main() -> bool:
+    """Whether this process is the one that logs and saves."""
+    return rank() == 0
+
+
+def gather(value: T) -> list[T]:
+    """What every rank has, in their order, on all of them."""
+    if world() == 1:
+        return [value]
+    import torch.distributed as dist
+
+    values: list[Any] = [None] * world()
+    dist.all_gather_object(values, value, group=_Here.beside)
+    return values
+
+
+def share(value: T) -> T:
+    """What rank 0 has, on all ranks; the others' is not looked at."""
+    if world() == 1:
+        return value
+    import torch.distributed as dist
+
+    values = [value]
+    dist.broadcast_object_list(values, src=0, group=_Here.beside)
+    return values[0]
+
+
+def barrier() -> None:
+    """Waits until every rank is here."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        dist.barrier(group=_Here.beside)
+
+
+def mean_(tensor: "Tensor") -> "Tensor":
+    """Replaces a tensor by its mean over the ranks. Gradients do not pass."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        dist.all_reduce(tensor)
+        tensor /= world()
+    return tensor
+
+
+def mean(tensor: "Tensor") -> "Tensor":
+    """The mean over the ranks, through which gradients pass to all of them."""
+    return total(tensor) / world() if world() > 1 else tensor
+
+
+def total(tensor: "Tensor") -> "Tensor":
+    """The sum over the ranks, through which gradients pass to all of them."""
+    import torch.distributed.nn as differentiable
+
+    summed: Tensor = differentiable.all_reduce(tensor.contiguous())  # type: ignore[no-untyped-call]
+    return summed
+
+
+def copy_from_main(tensors: "Iterable[Tensor]") -> None:
+    """Overwrites tensors by those of rank 0."""
+    if world() > 1:
+        import torch.distributed as dist
+
+        for tensor in tensors:
+            dist.broadcast(tensor, src=0)
+
+
+class Vote:
+    """Whether any rank says yes, known to all in the same iteration: the next one, so that nobody has to wait."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, Tensor] | None = None
+
+    def __call__(self, yes: bool) -> bool:
+        """Takes this iteration's vote, and returns the outcome of the one before; alone, of this one."""
+        if world() == 1:
+            return yes
+        outcome, self._last = self.close(), self._cast(yes)
+        return outcome
+
+    def close(self) -> bool:
+        """The outcome of the last vote."""
+        if self._last is None:
+            return False
+        work, ballot = self._last
+        self._last = None
+        work.wait()
+        return bool(ballot)
+
+    @staticmethod
+    def _cast(yes: bool) -> "tuple[Any, Tensor]":
+        import torch
+        import torch.distributed as dist
+
+        ballot = torch.tensor(int(yes))
+        return dist.all_reduce(ballot, group=_Here.beside, async_op=True), ballot
+
+
+# -------------------------------------------------------------------------------------------------------- networks
+
+
+def replicated(network: "nn.Module", device: "torch.device", static: bool) -> "nn.Module":
+    """A network whose gradients are averaged over the ranks while they are computed; alone, the network itself.
+
+    Buffers stay each rank's own: running statistics of batch norm do not take part in training, and rank 0's count.
+
+    Args:
+        static: every step computes the same graph, in one part.
+    """
+    if world() == 1:
+        return network
+    from torch.nn.parallel import DistributedDataParallel
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of `broadcast_buffers`, whose successor older versions lack
+        return DistributedDataParallel(
+            network,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            gradient_as_bucket_view=True,
+            static_graph=static,
+        )
+
+
+def unsynced(network: "nn.Module") -> AbstractContextManager[object]:
+    """The context in which a replicated network only adds up gradients: all parts of an accumulated batch but one."""
+    return network.no_sync() if hasattr(network, "no_sync") else nullcontext()  # type: ignore[operator]
+
+
+def synced_batch_norm(network: "nn.Module", device: "torch.device") -> "nn.Module":
+    """The network with batch norm over the pictures of all ranks; alone, as it is."""
+    if world() == 1:
+        return network
+    from torch import nn
+
+    if device.type == "cuda":
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
+        return converted
+    from restore.distributed.batch_norm import SyncedBatchNorm
+
+    return SyncedBatchNorm.put_into(network)
+
+
+def backend_of(device_type: str) -> str:
+    """The library that carries gradients: NCCL between GPUs, else gloo."""
+    return "nccl" if device_type == "cuda" else "gloo"
