@@ -35,6 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Trains. Raises `RestoreError`."""
     # Before NumPy loads: its matrix products are small here, and its threads would fight PyTorch's for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # pages of addresses, where a rank has gone
     from restore.options.load import load_stages
 
     launch = Launch.of_environment()

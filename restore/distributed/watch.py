@@ -90,7 +90,8 @@ class Watch:
         return self._line(reason)
 
     def _line(self, reason: str) -> str | None:
-        tells = self.launch.rank == 0 or (self.launch.local_rank == 0 and "rank 0 " in reason)
+        stands_in = self.launch.rank == 1 or self.launch.local_rank == 0  # where rank 0 cannot
+        tells = self.launch.rank == 0 or (stands_in and "rank 0 " in reason)
         return f"error: {self.name} ends with the job: {reason}" if tells else None
 
     # -- the threads

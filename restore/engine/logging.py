@@ -12,29 +12,24 @@ from restore import distributed
 
 
 class Log:
-    """Lines with the time, to stdout and to a file that earlier parts of a resumed run wrote to as well.
-
-    Of several processes, the first writes. The others' warnings are on stdout, with their rank.
-    """
+    """Lines with the time, to stdout and to a file that earlier parts of a resumed run wrote to as well."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path
 
     def info(self, text: str) -> None:
-        """Writes one line or several."""
-        if distributed.is_main():
-            self._write(text)
-
-    def _write(self, text: str) -> None:
+        """Writes one line or several; of several processes, the first does."""
+        if not distributed.is_main():
+            return
         stamped = f"{time.strftime('%H:%M:%S')} {text}"
         print(stamped, flush=True)
-        if self.path is not None and distributed.is_main():
+        if self.path is not None:
             with contextlib.suppress(OSError), open(self.path, "a", encoding="utf-8") as file:  # the disk may be full
                 file.write(f"{time.strftime('%Y-%m-%d')} {stamped}\n")
 
     def warning(self, text: str) -> None:
         """Writes a line that stands out."""
-        self._write(f"WARNING {text}" if distributed.is_main() else f"WARNING rank {distributed.rank()}: {text}")
+        self.info(f"WARNING {text}")
 
 
 class Board:
