@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,8 +62,7 @@ def _train(stages: list["Options"], args: argparse.Namespace, launch: Launch) ->
     from restore.engine.stages import train_stages
 
     experiment, log = Experiment(stages), Log(None)
-    found = _checkpoint(args, experiment) if distributed.is_main() else None
-    checkpoint, passed_over = distributed.share(found) or (None, [])
+    checkpoint, passed_over = distributed.from_main(partial(_checkpoint, args, experiment))
     resuming = args.auto_resume or checkpoint is not None
     archive = args.archive or (args.debug and not resuming)
     if distributed.is_main() and not resuming and not archive:

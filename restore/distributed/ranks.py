@@ -1,17 +1,22 @@
 """Reductions over the ranks of a job, and networks that are trained on all of them at once."""
 
+import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from restore.distributed.launch import Launch
+from restore.errors import Fault
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
 T = TypeVar("T")
+
+_VISIBLE_IN = 90.0  # seconds; NFS looks for new names in a folder every 60 s at most
 
 
 class _Here:
@@ -61,6 +66,25 @@ def share(value: T) -> T:
     values = [value]
     dist.broadcast_object_list(values, src=0, group=_Here.beside)
     return values[0]
+
+
+def from_main(find: Callable[[], T]) -> T:
+    """What rank 0 finds, on all ranks."""
+    return share(find() if is_main() else None)  # type: ignore[return-value]
+
+
+def expect(path: Path) -> Path:
+    """A path that rank 0 has written, once this rank sees it too: a network file system may take its time.
+
+    Raises:
+        Fault: it does not come.
+    """
+    until = time.monotonic() + _VISIBLE_IN
+    while world() > 1 and not path.exists():
+        if time.monotonic() > until:
+            raise Fault(f"{path}: rank 0 has it and this node does not; put experiments_root where all nodes see it")
+        time.sleep(0.2)
+    return path
 
 
 def barrier() -> None:
@@ -140,13 +164,17 @@ class Vote:
 def replicated(network: "nn.Module", device: "torch.device", static: bool) -> "nn.Module":
     """A network whose gradients are averaged over the ranks while they are computed; alone, the network itself.
 
-    Buffers stay each rank's own: running statistics of batch norm do not take part in training, and rank 0's count.
-
     Args:
         static: every step computes the same graph, in one part.
     """
-    if world() == 1:
-        return network
+    return network if world() == 1 else averaging(network, device, static)
+
+
+def averaging(network: "nn.Module", device: "torch.device", static: bool) -> "nn.Module":
+    """PyTorch's DistributedDataParallel, as it is used here; needs a process group.
+
+    Buffers stay each rank's own: running statistics of batch norm do not take part in training, and rank 0's count.
+    """
     from torch.nn.parallel import DistributedDataParallel
 
     with warnings.catch_warnings():

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from restore import __version__
+from restore import __version__, distributed
 from restore.engine.checkpoint import Checkpoint, state_bytes
 from restore.engine.experiment import dump, plain
 from restore.errors import UserError
@@ -43,6 +43,7 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     Raises:
         UserError: it belongs to another network, optimizer or scheduler.
     """
+    distributed.expect(checkpoint.path)
     state = checkpoint.state()
     for change in _changes(checkpoint.options(), plain(trainer.options.model_dump(mode="json"))):
         trainer.log.warning(f"changed since the checkpoint: {change}")
@@ -70,6 +71,7 @@ def begin_from(trainer: "Trainer", checkpoint: Checkpoint) -> None:
 
     A network that the checkpoint lacks, such as a discriminator that comes in only now, keeps its own beginning.
     """
+    distributed.expect(checkpoint.path)
     for name, network in trainer.task.networks.items():
         if checkpoint.weights(name).is_file():
             load_weights(network, locate(checkpoint.path, name))

@@ -1,7 +1,9 @@
 """Trains the stages of an option file, one after the other."""
 
 from collections.abc import Callable
+from functools import partial
 
+from restore import distributed
 from restore.engine.checkpoint import Checkpoint, open_checkpoint
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Log
@@ -42,7 +44,8 @@ def train_stages(
             trainer.resume(checkpoint)
         elif first:
             start = options.stage.start_from if options.stage else "last"
-            begin_from(trainer, open_checkpoint(experiment.checkpoints / ("latest" if start == "last" else "best")))
+            pointer = experiment.checkpoints / ("latest" if start == "last" else "best")
+            begin_from(trainer, distributed.from_main(partial(open_checkpoint, pointer)))
         trainer.fit()
         first, checkpoint, prepare = trainer.last_iter, None, _prepared
 
