@@ -37,6 +37,8 @@ class StopRequests:
             Watch.current.requests = None
         for signum, handler in self._before.items():
             signal.signal(signum, handler)  # type: ignore[arg-type]
+        if self.agreed == REQUEUES and _job():
+            _outlive_requeueing()
 
     def vote(self) -> None:
         """Once an iteration: agrees to stop when any process was asked to, without waiting for the others."""
@@ -56,9 +58,10 @@ class StopRequests:
 
 def what_now(asked: str) -> str:
     """How a run that was asked to stop goes on. At its time limit a SLURM job is requeued here: SLURM does not."""
-    job = os.environ.get("SLURM_JOB_ID")
+    job = _job()
     if job is None or asked != REQUEUES or not distributed.is_main():
         return "--auto_resume goes on from there"
+    _outlive_requeueing()
     try:
         answer = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -67,3 +70,15 @@ def what_now(asked: str) -> str:
         reason = " ".join(answer.stderr.split()) or f"scontrol ended with {answer.returncode}"
         return f"job {job} is not requeued: {reason}; the next submission with --auto_resume goes on from there"
     return f"job {job} is requeued"
+
+
+def _job() -> str | None:
+    """The id of the SLURM job that this is in; of an array, that of this task: the array's would requeue all."""
+    if "SLURM_ARRAY_TASK_ID" in os.environ:
+        return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    return os.environ.get("SLURM_JOB_ID")
+
+
+def _outlive_requeueing() -> None:
+    """SLURM sends SIGTERM to what it requeues, `scontrol` among it, and would cut off the last words."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
