@@ -14,7 +14,8 @@ class BuildWithRecipes(build_py):
 
     def run(self) -> None:
         super().run()
-        for source in sorted((HERE / "options").rglob("*.yml")):
+        recipes = (path for path in (HERE / "options").rglob("*") if path.suffix in (".yml", ".sbatch"))
+        for source in sorted(recipes):
             target = Path(self.build_lib) / "restore" / "recipes" / source.relative_to(HERE / "options")
             self.mkpath(str(target.parent))
             self.copy_file(str(source), str(target))
