@@ -8,6 +8,7 @@ if __name__ == "__main__":  # run as a script: find the package, and let no modu
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from restore.apps.arguments import add_option_file, add_pictures, overrides
+from restore.apps.shard import add_shard
 from restore.errors import UserError, run_main
 
 
@@ -24,6 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     without.add_argument("--baselines", nargs="*", default=[], metavar="NAME", help="bicubic, ...; telea, ...")
     without.add_argument("--tile", type=int, help="side of the tiles in LQ pixels, where memory is short")
     without.add_argument("--name", help="results go to results/<name>/<set> (the experiment's, or the model file's)")
+    add_shard(parser)
     parser.set_defaults(run=run)
 
 
@@ -46,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
 
     from restore.apps.evaluate import evaluate
 
-    evaluate(options)
+    evaluate(options, args.shard)
 
 
 def main() -> None:

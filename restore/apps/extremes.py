@@ -23,12 +23,14 @@ class Extremes:
         self.worst: list[tuple[float, Scored]] = []
         self.best: list[tuple[float, Scored]] = []
 
-    def add(self, scored: Scored) -> None:
-        """Takes a picture in. Of equal figures the earlier picture stays."""
+    def add(self, scored: Scored) -> bool:
+        """Takes a picture in. Of equal figures the earlier picture stays. Returns whether it is among them so far."""
         value = scored.scores.get(self.method, {}).get(self.metric, math.nan)
-        if not math.isnan(value):
-            self.worst = sorted([*self.worst, (value, scored)], key=lambda pair: self.sign * pair[0])[:COUNT]
-            self.best = sorted([*self.best, (value, scored)], key=lambda pair: -self.sign * pair[0])[:COUNT]
+        if math.isnan(value):
+            return False
+        self.worst = sorted([*self.worst, (value, scored)], key=lambda pair: self.sign * pair[0])[:COUNT]
+        self.best = sorted([*self.best, (value, scored)], key=lambda pair: -self.sign * pair[0])[:COUNT]
+        return any(kept is scored for _, kept in (*self.worst, *self.best))
 
     def write(self, path: Path, scale: int) -> None:
         """Draws LQ, the method and GT as rows, the worst first; of a small set no picture twice. Nothing of none."""

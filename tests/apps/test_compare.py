@@ -15,7 +15,7 @@ from restore import cli, images, keyed
 from restore.apps.comparison import Comparison
 from restore.apps.grid import CAPTION, CELL, COLORS, GAP, ZOOM, differing
 from restore.apps.statistics import Estimate, estimate, resampled_means
-from restore.engine.validation import Table
+from restore.engine.validation import Entry, Table
 from restore.errors import UserError
 from restore.metrics.psnr_metric import psnr
 from tests.oracles import basicsr, shared
@@ -92,11 +92,12 @@ def test_a_metric_of_sets_has_no_interval():
     class Fid:
         higher_is_better, protocol = False, "N = 3"
 
-    rows = {name: [{"psnr": value + shift} for value in (20.0, 25.0, 24.0)] for name, shift in (("a", 0), ("b", 1))}
+    rows = [{"a": {"psnr": value}, "b": {"psnr": value + 1}} for value in (20.0, 25.0, 24.0)]
+    entries = [Entry(number, "xyz"[number], scores=scores) for number, scores in enumerate(rows)]
     metrics = {"psnr": psnr(), "fid": Fid()}
     data = {"gt": "x", "scale": 4, "lq": "y", "device": "cpu"}
     comparison = Comparison(data, metrics, "a", {"a": {"ms": 1.0}, "b": {"ms": 2.0}})
-    comparison.measure(WithFid(list("xyz"), rows), keyed.draws(0))
+    comparison.measure(WithFid(entries), keyed.draws(0))
     assert comparison.means["b"]["fid"].mean == 12.5
     assert math.isnan(comparison.means["b"]["fid"].low)
     assert "fid" not in comparison.differences["b"]

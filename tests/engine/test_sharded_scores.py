@@ -96,7 +96,6 @@ def test_the_whole_is_what_it_should_be(metrics, whole):
     kept = [entry.kept["half"]["fd_squeezenet"] for entry in whole.entries if not entry.set_aside]
     wanted = metrics["fd_squeezenet"].figure(kept)
     assert whole.means("half")["fd_squeezenet"] == wanted > 0
-    assert sum("pictures have no such figure" in note for note in whole.notes) <= 1
 
 
 def test_a_limit_comes_before_the_shards(metrics):

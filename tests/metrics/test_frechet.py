@@ -1,11 +1,13 @@
 """Frechet distances: closed forms, SciPy's matrix root, torch-fidelity with the same random weights."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 import torch
 from scipy import linalg
 
-from restore.metrics.frechet_metric import FrechetCollector, fid_inception_tf, frechet_distance
+from restore.metrics.frechet_metric import fid_inception_tf, frechet_distance
 from restore.registry import METRICS
 from tests.metrics.test_psnr_ssim import build
 
@@ -87,29 +89,18 @@ def test_fid_equals_torch_fidelity(tmp_path):
 def test_collects_pictures_whatever_the_batches():
     metric = build("fd_squeezenet", weights="random")
     pred, gt = (photos(6, seed).mul(255).round() / 255 for seed in (0, 1))
-    whole, single = metric.collector(), metric.collector()
-    whole.add(pred, gt)
-    for i in range(6):
-        single.add(pred[i : i + 1], gt[i : i + 1])
     expected = frechet_distance(metric.features(pred), metric.features(gt))
-    assert whole.value() == pytest.approx(expected, rel=1e-4)
-    assert single.value() == pytest.approx(expected, rel=1e-4)
-    joined = FrechetCollector(metric)  # as several processes would
-    for part in (slice(0, 2), slice(2, 6)):
-        own = metric.collector()
-        own.add(pred[part], gt[part])
-        joined.pred += own.pred
-        joined.gt += own.gt
-    assert joined.value() == pytest.approx(expected, rel=1e-4)
+    for cuts in ([0, 6], [0, 2, 6], [0, 1, 2, 3, 4, 5, 6]):
+        batches = [slice(*pair) for pair in pairwise(cuts)]
+        kept = [metric.keep(pred[batch], gt[batch]) for batch in batches]
+        assert metric.figure(kept) == pytest.approx(expected, rel=1e-4), cuts
 
 
 def test_pictures_are_clamped_and_rounded():
     metric = build("fd_squeezenet", weights="random")
     gt, pred = photos(4, 0), photos(4, 1).mul(255).round() / 255
-    collectors = [metric.collector() for _ in range(2)]
-    collectors[0].add(pred, gt)
-    collectors[1].add(torch.where(pred == 1, 1.4, pred + 0.3 / 255), gt)
-    assert collectors[0].value() == collectors[1].value()
+    kept = [metric.keep(picture, gt) for picture in (pred, torch.where(pred == 1, 1.4, pred + 0.3 / 255))]
+    assert metric.figure(kept[:1]) == metric.figure(kept[1:])
 
 
 def test_the_gt_is_seen_once_for_several_methods():
@@ -118,23 +109,20 @@ def test_the_gt_is_seen_once_for_several_methods():
     rows = metric.rows
     metric.rows = lambda pictures: (seen.append(1), rows(pictures))[1]
     gt = photos(1, 0)
-    for collector in (metric.collector(), metric.collector(), metric.collector()):
-        collector.add(photos(1, 1), gt)
+    for _ in range(3):
+        metric.keep(photos(1, 1), gt)
     assert len(seen) == 4
-    metric.collector().add(photos(1, 1), photos(1, 2))
+    metric.keep(photos(1, 1), photos(1, 2))
     assert len(seen) == 6
 
 
 def test_few_pictures_are_told():
     metric = build("fd_squeezenet_caffe", weights="random")
-    collector = metric.collector()
-    assert np.isnan(collector.value())
-    collector.add(photos(3, 0), photos(3, 1))
-    assert collector.note.startswith("of 3 pictures, fewer than 2,048: ")
-    collector.pred = [torch.zeros(2048, 1)]
-    assert collector.note is None
+    assert np.isnan(metric.figure([]))
+    assert metric.note([metric.keep(photos(3, 0), photos(3, 1))]).startswith("of 3 pictures, fewer than 2,048: ")
+    assert metric.note([{"pred": torch.zeros(1024, 1)}] * 2) is None
     with pytest.raises(ValueError, match=r"\(N, 3, H, W\)"):
-        collector.add(photos(1, 0), photos(1, 0, 41))
+        metric.keep(photos(1, 0), photos(1, 0, 41))
 
 
 def test_only_fid_is_called_fid():

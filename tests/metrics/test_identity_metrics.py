@@ -6,7 +6,7 @@ import torch
 
 from restore import images
 from restore.faces.face import Face
-from restore.metrics.identity_metric import VerificationCollector, acceptance, verification_far_1e_2
+from restore.metrics.identity_metric import acceptance, verification_far_1e_2
 from tests.metrics.test_psnr_ssim import build
 from tests.oracles import shared
 
@@ -76,29 +76,22 @@ def test_verification_is_of_the_whole_set(name):
     metric = random_metric(name)
     gt = photos(12, 1)
     pred = (0.6 * gt + 0.4 * photos(12, 0)).mul(255).round() / 255
-    collector, batched = metric.collector(), metric.collector()
-    for i in range(12):
-        collector.add(pred[i : i + 1], gt[i : i + 1])
-    batched.add(pred, gt)
     wanted = rate(cosines(metric, pred, gt), metric.false_accepts)
-    assert collector.value() == wanted
-    assert batched.value() == wanted
-    joined = VerificationCollector(metric)  # as several processes would
-    joined.pred, joined.gt = collector.pred[:5] + collector.pred[5:], collector.gt
-    assert joined.value() == wanted
+    assert metric.figure([metric.keep(pred[i : i + 1], gt[i : i + 1]) for i in range(12)]) == wanted
+    assert metric.figure([metric.keep(pred, gt)]) == wanted
 
 
 def test_too_few_impostors_are_told():
-    collector = random_metric("verification_far_1e_2").collector()
-    assert np.isnan(collector.value())
+    metric = random_metric("verification_far_1e_2")
+    assert np.isnan(metric.figure([]))
     vectors = torch.nn.functional.normalize(torch.randn(40, 8, generator=torch.Generator().manual_seed(0)).double())
     for count, told in ((1, "of 0 impostor"), (10, "of 90 impostor pairs, too few"), (20, "380 impostor pairs, 3 of")):
-        collector.pred = collector.gt = [vectors[:count]]
-        assert told in collector.note
-        assert np.isnan(collector.value()) == (count == 1)
-    collector.pred = collector.gt = [vectors]
-    assert collector.note is None
-    assert collector.value() == 1
+        kept = [{"pred": vectors[:count], "gt": vectors[:count]}]
+        assert told in metric.note(kept)
+        assert np.isnan(metric.figure(kept)) == (count == 1)
+    kept = [{"pred": vectors, "gt": vectors}]
+    assert metric.note(kept) is None
+    assert metric.figure(kept) == 1
 
 
 def test_pictures_without_a_face_are_left_out():
@@ -120,10 +113,9 @@ def test_pictures_without_a_face_are_left_out():
     landmarks = torch.from_numpy(Face.of_box((10.0, 8.0, 40.0, 50.0)).landmarks)[None]
     one, other = (metric.identity(p[:1], landmarks).double() for p in (pred, gt))
     assert values[0].item() == pytest.approx(torch.cosine_similarity(one, other).item(), abs=1e-9)
-    collector = rates.collector()
-    collector.add(pred, gt)
-    assert "1 of 3 pictures have no face" in collector.note
-    assert np.isfinite(collector.value())
+    kept = [rates.keep(pred, gt)]
+    assert "1 of 3 pictures have no face" in rates.note(kept)
+    assert np.isfinite(rates.figure(kept))
 
 
 def test_the_gt_is_seen_once_for_several_methods():
@@ -160,6 +152,5 @@ def test_real_people(monkeypatch):
     assert cosine(blurred, gt).min() > 0.6
     assert cosine(gt.roll(1, 0), gt).mean() < 0.25
     for pred, wanted in ((blurred, 1.0), (gt.roll(1, 0), 0.0)):
-        collector = verification_far_1e_2().collector()
-        collector.add(pred, gt)
-        assert collector.value() == wanted
+        metric = verification_far_1e_2()
+        assert metric.figure([metric.keep(pred, gt)]) == wanted
