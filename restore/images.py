@@ -5,6 +5,7 @@ else it is RGB float in [0, 1] of shape (N, 3, H, W).
 """
 
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -102,7 +103,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises:
         UserError: the disk refuses; the file that stood there before is untouched.
     """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    beside = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}.tmp")  # several nodes may write to one disk
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(data)
