@@ -82,15 +82,15 @@ def compare(
     """
     from restore import keyed
     from restore.apps.comparison import Comparison
+    from restore.data.staging import build_dataset
     from restore.engine.validation import Table, build_metrics, score
     from restore.progress import watched
-    from restore.registry import DATASETS
 
     first = next(iter(models.values()))
     methods = _methods(models, reference, device)
     metrics, table = build_metrics(first.val.metrics, device), Table()
     section = next(iter(first.datasets.evaluation("test").values()))
-    dataset = DATASETS.build(section)
+    dataset = build_dataset(section)
     scored = score(dataset, methods, metrics, first.manual_seed, table)
     for number, picture in enumerate(watched(scored, len(dataset), "compare")):
         if grid_every and number % grid_every == 0:

@@ -20,6 +20,7 @@ from restore.apps.report import ROWS_PER_SET, Report
 from restore.apps.scores import Scores, joint_markdown
 from restore.apps.shard import Shard
 from restore.data.loader import SampleSource
+from restore.data.staging import build_dataset
 from restore.engine.baselines import baseline
 from restore.engine.device import pick_device, prepare_backend
 from restore.engine.methods import MODEL, RAW, model_methods
@@ -39,7 +40,7 @@ from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.pretrained import sha256_of
 from restore.progress import watched
-from restore.registry import ARCHS, DATASETS, METRICS, Part
+from restore.registry import ARCHS, METRICS, Part
 from restore.weights import locate, read_facts, read_weights
 
 WHOLE = Shard()
@@ -90,7 +91,7 @@ def evaluate(options: Options, shard: Shard = WHOLE) -> dict[str, Table]:
         raise UserError(f"{options.name}: no weights to test; add `path.pretrain_network_g`")
     methods, metrics = _methods(options), build_metrics(options.val.metrics, pick_device(options.device))
     root = Path(options.path.results_root) / options.name
-    sets = [_Set(part, DATASETS.build(part), root / (part.name or key)) for key, part in sections.items()]
+    sets = [_Set(part, build_dataset(part), root / (part.name or key)) for key, part in sections.items()]
     if shard.count > 1 and not _score_parts(options, sets, methods, metrics, shard):
         return {}
     report = Report(options.scale, [name for name in methods if name in ("bicubic", "telea", MODEL)])

@@ -15,7 +15,7 @@ from restore.degradations.resize import Downsample, shrink
 from restore.errors import UserError
 from restore.images import Polarity
 from restore.keyed import Draws
-from restore.options.paths import DataPath, resolve
+from restore.options.paths import DataPath, DataPaths, resolve
 from restore.ranges import Positive
 from restore.registry import DATASETS, TRANSFORMS, DegradationPart, TransformPart
 
@@ -58,7 +58,7 @@ class PictureDataset:
         made = self.pipeline(images.to_unit(sample["gt"]), [keyed.draws("degrade", seed)])
         return cast(Sample, sample | {name: images.to_uint8(picture[0]) for name, picture in made.items()})
 
-    def open_gt(self, dataroot: str, meta_info: str | None, landmarks: str | None) -> None:
+    def open_gt(self, dataroot: DataPaths, meta_info: str | None, landmarks: str | None) -> None:
         """Opens the GT pictures, and their landmarks where there are such: then only those with a face are used."""
         self.gt = open_records(dataroot, meta_info)
         self.landmarks = read_landmarks(resolve(landmarks), self.gt.keys) if landmarks else {}
@@ -94,12 +94,12 @@ class PairedImageDataset(PictureDataset):
     """LQ and GT pictures of the same names, from folders or LMDBs.
 
     Args:
-        dataroot_gt: folder or `.lmdb` of GT pictures.
-        dataroot_lq: folder or `.lmdb` of LQ pictures, smaller by `scale`.
+        dataroot_gt: folder or `.lmdb` of GT pictures, a glob of such, or a list.
+        dataroot_lq: the same of LQ pictures, smaller by `scale`.
         scale: GT size over LQ size.
         gt_size: side of the random GT crop; None uses whole pictures.
         filename_tmpl: the LQ's name made from the GT's, such as `{}x4`.
-        dataroot_mask: folder or `.lmdb` of masks of the GT's names and size: what is missing in the LQ.
+        dataroot_mask: the same of masks of the GT's names and size: what is missing in the LQ.
         mask_polarity: which colour of a mask says so.
         meta_info: text file that lists the GT pictures to use.
         transforms: augmentations, in order.
@@ -107,12 +107,12 @@ class PairedImageDataset(PictureDataset):
 
     def __init__(
         self,
-        dataroot_gt: DataPath,
-        dataroot_lq: DataPath,
+        dataroot_gt: DataPaths,
+        dataroot_lq: DataPaths,
         scale: Positive = 1,
         gt_size: Positive | None = None,
         filename_tmpl: str = "{}",
-        dataroot_mask: DataPath | None = None,
+        dataroot_mask: DataPaths | None = None,
         mask_polarity: Polarity = "white_missing",
         meta_info: DataPath | None = None,
         transforms: list[TransformPart] = [],  # noqa: B006
@@ -163,7 +163,7 @@ class GTImageDataset(PictureDataset):
     """GT pictures; LQ is made on the fly by downsampling, equal to that of the whole picture also in a crop.
 
     Args:
-        dataroot_gt: folder or `.lmdb` of GT pictures.
+        dataroot_gt: folder or `.lmdb` of GT pictures, a glob of such, or a list.
         scale: GT size over LQ size.
         gt_size: side of the random GT crop; None uses whole pictures, less what no multiple of the scale reaches.
         downsample: `bicubic` is MATLAB's antialiased imresize, `bicubic_pil` Pillow's, `aliased_cv2` OpenCV's
@@ -177,7 +177,7 @@ class GTImageDataset(PictureDataset):
 
     def __init__(
         self,
-        dataroot_gt: DataPath,
+        dataroot_gt: DataPaths,
         scale: Positive = 1,
         gt_size: Positive | None = None,
         downsample: Downsample = "bicubic",
@@ -215,10 +215,10 @@ class SingleImageDataset(PictureDataset):
     """LQ pictures without a GT, to apply a model to.
 
     Args:
-        dataroot_lq: folder or `.lmdb` of LQ pictures.
+        dataroot_lq: folder or `.lmdb` of LQ pictures, a glob of such, or a list.
     """
 
-    def __init__(self, dataroot_lq: DataPath) -> None:
+    def __init__(self, dataroot_lq: DataPaths) -> None:
         super().__init__(scale=1, gt_size=None, transforms=[])
         self.lq = open_records(dataroot_lq)
         self.keys = self.lq.keys

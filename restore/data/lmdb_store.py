@@ -5,11 +5,12 @@ uncompressed. The record under `key` is the bytes of a picture file. LMDB: Chu, 
 """
 
 import contextlib
+import io
 import os
 import re
 import shutil
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self, overload
 from weakref import WeakValueDictionary
@@ -82,6 +83,9 @@ class MetaInfo(Sequence[str]):
     def __len__(self) -> int:
         return len(self._starts) - 1
 
+    def __iter__(self) -> Iterator[str]:
+        return (_key(line.rsplit(b" ", 2)[0]) for line in io.BytesIO(self._text))
+
     @overload
     def __getitem__(self, index: int) -> str: ...
     @overload
@@ -89,7 +93,7 @@ class MetaInfo(Sequence[str]):
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
             return [self[i] for i in range(len(self))[index]]
-        return self._fields(index)[0].rpartition(b".")[0].decode()
+        return _key(self._fields(index)[0])
 
     def shape(self, index: int) -> Shape:
         """(height, width, channels) of the picture at `index`, as the file says."""
@@ -99,6 +103,10 @@ class MetaInfo(Sequence[str]):
     def _fields(self, index: int) -> list[bytes]:
         index = range(len(self))[index]  # negative indices, and IndexError
         return self._text[self._starts[index] : self._starts[index + 1] - 1].rsplit(b" ", 2)
+
+
+def _key(name: bytes) -> str:
+    return name.rpartition(b".")[0].decode()
 
 
 def _line_number(text: bytes, offset: int) -> int:
@@ -124,7 +132,7 @@ class LmdbReader:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        _check_folder(self.path)
+        check_folder(self.path)
         self.meta_info = MetaInfo(self.path / "meta_info.txt")
         self.keys: Sequence[str] = self.meta_info
         self._pid = 0
@@ -159,7 +167,8 @@ class LmdbReader:
         return f"{self.path}: record `{key}`"
 
 
-def _check_folder(path: Path) -> None:
+def check_folder(path: Path) -> None:
+    """Raises `UserError` where a folder is missing or holds no LMDB of pictures."""
     if not path.is_dir():
         if _partial(path).is_dir():
             raise UserError(f"{path}: only half built; run the `restore prepare` that began it again, and it goes on")

@@ -1,6 +1,7 @@
 """Several data sets drawn from with weights."""
 
 from restore.data.image_dataset import PictureDataset
+from restore.data.key_index import JoinedKeys
 from restore.data.sample import Sample
 from restore.errors import UserError
 from restore.keyed import Draws
@@ -23,7 +24,7 @@ class MixedDataset:
         if len(weights) != len(sizes) or min(weights) < 0 or sum(weights) <= 0:
             raise UserError(f"MixedDataset: {len(sizes)} data sets need as many weights, none negative; got {weights}")
         self.shares = [weight / sum(weights) for weight in weights]
-        self.keys = [key for dataset in self.datasets for key in dataset.keys]
+        self.keys = JoinedKeys([dataset.keys for dataset in self.datasets])
 
     def __len__(self) -> int:
         return len(self.keys)

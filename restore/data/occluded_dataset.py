@@ -9,7 +9,7 @@ from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import Draws
 from restore.occlusions.compose_occlusion import Chain
-from restore.options.paths import DataPath
+from restore.options.paths import DataPath, DataPaths
 from restore.ranges import Positive
 from restore.registry import DATASETS, OcclusionPart, TransformPart
 
@@ -19,7 +19,7 @@ class OccludedImageDataset(PictureDataset):
     """GT pictures of faces; LQ is the same picture with a part hidden, the mask says where.
 
     Args:
-        dataroot_gt: folder or `.lmdb` of GT pictures.
+        dataroot_gt: folder or `.lmdb` of GT pictures, a glob of such, or a list.
         occlusion: what hides the face, one thing after another; the masks are united.
         landmarks: what `restore prepare landmarks` wrote; pictures in which it found no face are left out. Without,
             each picture is taken to be cut to FFHQ's frame, as FFHQ, CelebA-HQ and drawn faces are.
@@ -30,7 +30,7 @@ class OccludedImageDataset(PictureDataset):
 
     def __init__(
         self,
-        dataroot_gt: DataPath,
+        dataroot_gt: DataPaths,
         occlusion: list[OcclusionPart],
         landmarks: DataPath | None = None,
         gt_size: Positive | None = None,

@@ -1,4 +1,4 @@
-"""Where pictures come from: a folder of files or an LMDB, behind the same three members."""
+"""Where pictures come from: a folder of files, an LMDB, or several of them, behind the same three members."""
 
 import re
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Protocol
 
 from restore import images
+from restore.data.key_index import EqualKeys, JoinedKeys, KeyIndex
 from restore.errors import UserError
-from restore.options.paths import resolve
+from restore.options.paths import resolve, resolve_all
 
 
 class Records(Protocol):
@@ -48,30 +49,68 @@ class FolderRecords:
         return str(self.paths[key])
 
 
-def open_records(dataroot: str, meta_info: str | None = None) -> Records:
-    """The records in a folder, or in an LMDB when the name ends in `.lmdb`.
+class ShardedRecords:
+    """The pictures of several folders and LMDBs, their keys in the order of the shards.
+
+    Raises:
+        UserError: two shards hold the same key.
+    """
+
+    def __init__(self, shards: Sequence[Records], names: Sequence[str]) -> None:
+        self.shards, self.names = shards, names
+        keys = JoinedKeys([shard.keys for shard in shards])
+        try:
+            self.index = KeyIndex(keys)
+        except EqualKeys as error:
+            places = error.pairs[0]
+            first, second = (names[keys.part_of(place)] for place in places)
+            more = f", and so are {len(error.pairs) - 1:,} others" if len(error.pairs) > 1 else ""
+            raise UserError(
+                f"{second}: `{keys[places[0]]}` is in {first} too{more}; leave one out, or rename its pictures"
+            ) from error
+        self.keys: Sequence[str] = keys
+
+    def get(self, key: str) -> bytes:
+        return self._shard(key).get(key)
+
+    def where(self, key: str) -> str:
+        return self._shard(key).where(key)
+
+    def _shard(self, key: str) -> Records:
+        part = self.index.part_of(key)
+        if part is None:
+            raise images.UnreadableImage(f"no picture `{key}` in any of {self.names[0]} ... {self.names[-1]}")
+        return self.shards[part]
+
+
+def open_records(dataroot: str | Sequence[str], meta_info: str | None = None) -> Records:
+    """The records in a folder, in an LMDB (its name ends in `.lmdb`), or in several of them together.
 
     Args:
-        dataroot: as written in the option file; see `options.paths.resolve`.
+        dataroot: as written in the option file: a path, a glob, or a list of such; see `options.paths.resolve_all`.
         meta_info: a text file that lists the pictures to use, one a line, as BasicSR's `meta_info_file`.
 
     Raises:
-        UserError: nothing there, or a listed picture is missing.
+        UserError: nothing there, two shards hold the same key, or a listed picture is missing.
     """
-    root = resolve(dataroot)
-    if root.suffix == ".lmdb":
-        from restore.data.lmdb_store import LmdbReader
-
-        records: Records = LmdbReader(root)
-    elif root.is_dir():
-        records = FolderRecords(root)
-    else:
-        raise UserError(f"{root}: no such folder or .lmdb")
+    roots = resolve_all(dataroot)
+    shards = [_open(root) for root in roots]
+    records = shards[0] if len(shards) == 1 else ShardedRecords(shards, [str(root) for root in roots])
     if meta_info is not None:
         records.keys = _listed(resolve(meta_info), records)
     if not records.keys:
-        raise UserError(f"{meta_info or root}: no pictures in it")
+        raise UserError(f"{meta_info or dataroot}: no pictures in it")
     return records
+
+
+def _open(root: Path) -> Records:
+    if root.suffix == ".lmdb":
+        from restore.data.lmdb_store import LmdbReader
+
+        return LmdbReader(root)
+    if root.is_dir():
+        return FolderRecords(root)
+    raise UserError(f"{root}: no such folder or .lmdb")
 
 
 _SHAPE = re.compile(r" \(\d+,\s*\d+,\s*\d+\)(\s+\d+)?\s*$")  # what BasicSR writes behind a name

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from restore import distributed, keyed
 from restore.data.loader import Batch, SampleSource, defer_degradation, train_batches
+from restore.data.staging import build_dataset
 from restore.engine import snapshot
 from restore.engine.average import Average
 from restore.engine.checkpoint import Checkpoint, Checkpoints
@@ -27,7 +28,7 @@ from restore.errors import Fault, Preempted, UserError
 from restore.options.schema import Options, Train
 from restore.precision import full
 from restore.progress import duration, watched
-from restore.registry import DATASETS, TASKS
+from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.task import Phase, Task
 
@@ -47,7 +48,7 @@ class Trainer:
         self.update = Update(self.train.precision, self.train.grad_clip, self.device)
         self.task: Task = TASKS.build(options.task, options=options, device=self.device, autocast=self.update.autocast)
         self.averages = self._averages()
-        self.dataset: SampleSource = DATASETS.build(self.data)
+        self.dataset: SampleSource = build_dataset(self.data, self.log.info)
         self.pipeline = defer_degradation(self.dataset) if self.data.degrade_on == "device" else None
         self.validator = Validator(options, experiment, self.device, log, debug)
         samples = len(self.dataset) * self.data.dataset_enlarge_ratio

@@ -7,13 +7,13 @@ from torch import Tensor, nn
 
 from restore import distributed, images
 from restore.data.loader import SampleSource
+from restore.data.staging import build_dataset
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Board, Log
 from restore.engine.preemption import StopRequests
 from restore.engine.validation import Method, Scored, Table, build_metrics, merged, on_device, score
 from restore.errors import UserError
 from restore.options.schema import Options
-from restore.registry import DATASETS
 
 Pictures = dict[int, tuple[str, Tensor]]  # by number in the data set: the key, and what to show
 
@@ -28,7 +28,7 @@ class Validator:
         self.experiment, self.device, self.log = experiment, device, log
         self.limit = DEBUG_PICTURES if debug else None
         self.sections = options.datasets.evaluation("val")
-        self.sets: dict[str, SampleSource] = {name: DATASETS.build(part) for name, part in self.sections.items()}
+        self.sets = {name: build_dataset(part, log.info) for name, part in self.sections.items()}
         self.metrics = build_metrics(self.val.metrics, device)
         self.best: dict[str, float] | None = None  # its `value` and `iter`
         self.told: set[str] = set()  # notes, which are the same at each validation

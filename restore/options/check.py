@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any, TypeGuard, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from restore.errors import UserError, nearest
 from restore.options.document import Document, Loc
-from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve
+from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve, resolve_all
 from restore.options.schema import Options, TrainData
 from restore.options.walk import marked_values, model_at, section_at, value_at
 from restore.registry import REGISTRIES, Kind, Part, import_part_module
@@ -82,7 +83,7 @@ def check(document: Document) -> tuple[Options | None, Problems]:
         if isinstance(marker, Kind):
             _check_part(loc, marker, value, problems)
         elif isinstance(marker, MustExist):
-            _check_path(loc, value, problems)
+            _check_path(loc, marker, value, problems)
     for loc, marker, value in reversed(marked):  # what is inside another part comes after it
         if isinstance(marker, Kind) and marker.registry in QUICK:
             _check_built(loc, marker, value, problems)
@@ -154,7 +155,7 @@ def _explain(model: type[BaseModel], data: Any, item: Any, words: frozenset[str]
     """The place, below `model`, of a mistake that pydantic found, and what to say of it."""
     kind: str = item["type"]
     inner: Loc = tuple(item["loc"])
-    if kind in ("extra_forbidden", "missing") and not _described(model, inner):
+    if kind in ("extra_forbidden", "missing") and (len(inner) == 1 or not _described(model, inner)):
         section = model_at(model, inner[:-1])
         known = list(section.model_fields) if section else []
         if kind == "missing":
@@ -170,10 +171,13 @@ def _explain(model: type[BaseModel], data: Any, item: Any, words: frozenset[str]
 
 
 def _described(model: type[BaseModel], inner: Loc) -> str | None:
-    """What a value of several forms should be, in its own words: pydantic tells a mistake of each form."""
+    """What a value of several forms, or none, should be, in its own words: pydantic tells a mistake of each form."""
     field = model.model_fields.get(str(inner[0])) if inner else None
-    several = field is not None and typing.get_origin(field.annotation) in (typing.Union, types.UnionType)
-    return field.description if several and field else None
+    if field is None or typing.get_origin(field.annotation) not in (typing.Union, types.UnionType):
+        return None
+    within = [m for form in typing.get_args(field.annotation) for m in getattr(form, "__metadata__", ())]
+    words = [field.description, *(mark.description for mark in within if isinstance(mark, FieldInfo))]
+    return next(filter(None, words), None)
 
 
 def _explain_missing(inner: Loc, section: dict[str, Any], known: list[str]) -> tuple[Loc, str]:
@@ -224,23 +228,34 @@ def _takes(schema: type[BaseModel]) -> str:
     return f"; it takes {', '.join(schema.model_fields)}" if schema.model_fields else "; it takes none"
 
 
-def _check_path(loc: Loc, value: Any, problems: Problems) -> None:
-    for item in value if isinstance(value, list) else [value]:
+def _check_path(loc: Loc, marker: MustExist, value: Any, problems: Problems) -> None:
+    places = [((*loc, i), item) for i, item in enumerate(value)] if isinstance(value, list) else [(loc, value)]
+    for place, item in places:
         if item == "":
-            problems.add(loc, "is empty; name a file or folder")
+            problems.add(place, "is empty; name a file or folder")
         elif isinstance(item, str):
-            try:
-                path = resolve(item)
-                if not path.exists():
-                    data = "see datasets/README.md, or set RESTORE_DATA" if item.startswith(DATA_FOLDER) else ""
-                    if item.endswith(LANDMARKS):
-                        data = f"write it with `restore prepare landmarks {item.removesuffix(LANDMARKS)}.lmdb`"
-                    remedy = nearest_beside(path) or f"; {data or 'correct the path'}"
-                    problems.add(loc, f"no file or folder `{path}`{remedy}")
-            except UserError as error:
-                problems.add(loc, str(error))
-            except OSError as error:
-                problems.add(loc, f"cannot look for it: {error.strerror}; correct the path")
+            _check_exists(place, marker, item, problems)
+    if len(places) > 1 and not any(loc == found[: len(loc)] for found in problems.found):  # good ones, and together?
+        _check_exists(loc, marker, value, problems)
+
+
+def _check_exists(loc: Loc, marker: MustExist, value: str | list[str], problems: Problems) -> None:
+    try:
+        for path in resolve_all(value) if marker.shards else [resolve(str(value))]:
+            if not path.exists():
+                remedy = nearest_beside(path) or f"; {_source(str(value)) or 'correct the path'}"
+                problems.add(loc, f"no file or folder `{path}`{remedy}")
+    except UserError as error:
+        problems.add(loc, str(error))
+    except (OSError, ValueError) as error:  # a NUL in the path is a ValueError
+        problems.add(loc, f"cannot look for it: {getattr(error, 'strerror', None) or error}; correct the path")
+
+
+def _source(path: str) -> str:
+    """Where a missing file comes from, as far as its name tells."""
+    if path.endswith(LANDMARKS):
+        return f"write it with `restore prepare landmarks {path.removesuffix(LANDMARKS)}.lmdb`"
+    return "see datasets/README.md, or set RESTORE_DATA" if path.startswith(DATA_FOLDER) else ""
 
 
 def _check_dataset_names(data: dict[str, Any], problems: Problems) -> None:
