@@ -8,6 +8,7 @@ if __name__ == "__main__":  # run as a script: find the package, and let no modu
     sys.path[0] = str(Path(__file__).resolve().parent.parent)
 
 from restore.apps.arguments import positive
+from restore.apps.shard import add_shard
 from restore.errors import run_main
 
 
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("lossless", "keep"), default="lossless", help="keep: JPEG stays JPEG")
     parser.add_argument("--no_compare", action="store_true", help="no NAME_compare.png beside each result")
     parser.add_argument("--overwrite", action="store_true", help="do again what is there")
+    add_shard(parser)
     parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
     parser.set_defaults(run=run)
 

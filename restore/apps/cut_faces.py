@@ -8,8 +8,9 @@ from functools import cached_property
 from pathlib import Path
 
 from restore import images
-from restore.apps.lmdb_build import Item, RecordMaker, build
-from restore.apps.pool import available_cpus
+from restore.apps.lmdb_build import build
+from restore.apps.makers import Item, RecordMaker
+from restore.apps.pool import Work
 from restore.data.encode import encode
 from restore.data.landmarks import Landmarks, read_landmarks
 from restore.data.lmdb_store import Record
@@ -52,4 +53,4 @@ def run(args: argparse.Namespace) -> None:
     if left := len(keys) - len(items):
         print(f"{source}: {left:,} of {len(keys):,} pictures without a face are left out")
     about = {"faces": hashlib.sha256(file.read_bytes()).hexdigest()}
-    build(resolve(str(args.output)), maker, items, about, args.workers or available_cpus(), args.overwrite)
+    build(resolve(str(args.output)), maker, items, about, Work.of(args))

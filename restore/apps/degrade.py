@@ -18,15 +18,19 @@ from restore.apps.fixed_set import (
     MANIFEST,
     Section,
     digest,
+    in_order_of,
     is_there,
+    merged,
     one_thread,
     parts_of,
     sections_of,
     versions,
     write_manifest,
 )
-from restore.apps.lmdb_build import Item, RecordMaker, build
-from restore.apps.pool import available_cpus, in_order
+from restore.apps.lmdb_build import build
+from restore.apps.makers import Item, RecordMaker
+from restore.apps.pool import Work, in_order
+from restore.apps.shard import WHOLE, Shard, part_of
 from restore.data.drawn import draw_face
 from restore.data.encode import encode, square
 from restore.data.lmdb_store import Record
@@ -96,15 +100,14 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("prepare degrade: give SRC and DST, or --preview SHEET.png")
     if args.gt and not args.output:
         raise UserError("prepare degrade: --gt writes the GT of an LQ set; give SRC and DST as well")
-    workers = args.workers or available_cpus()
     with one_thread():
         if args.preview:
             _preview(args, parts)
         if args.output:
             maker = LqMaker(str(args.input), "lq", json.dumps(sections), args.scale, args.seed, args.size)
-            write_set(maker, resolve(str(args.output)), workers, args.overwrite)
+            write_set(maker, resolve(str(args.output)), Work.of(args))
             if args.gt:
-                write_set(replace(maker, part="gt"), resolve(str(args.gt)), workers, args.overwrite)
+                write_set(replace(maker, part="gt"), resolve(str(args.gt)), Work.of(args))
 
 
 def degrade(gt: images.Image, pipeline: Pipeline, own: Draws) -> NDArray[np.uint8]:
@@ -119,39 +122,47 @@ def degrade(gt: images.Image, pipeline: Pipeline, own: Draws) -> NDArray[np.uint
 # ----------------------------------------------------------------------------------------------------- the LQ set
 
 
-def write_set(maker: LqMaker, output: Path, workers: int, overwrite: bool) -> None:
-    """Writes all pictures as an LMDB or as PNG files below `output`, then their manifest.
+def write_set(maker: LqMaker, output: Path, work: Work) -> None:
+    """Writes all pictures, or a part, as an LMDB or as PNG files below `output`, then their manifest.
 
     Raises:
         UserError: `output` holds something else, or a picture cannot be used: the set would not be the one asked for.
     """
     items = [Item(key, key) for key in maker.pictures.keys]
     if output.suffix == ".lmdb":
-        build(output, maker, items, {"count": len(items)}, workers, overwrite)
-    elif not _write_files(maker, output, items, workers, overwrite):
-        print(f"{output}: already there, {len(items):,} pictures made with the same parameters")
-        return
-    digests = _digests(output, workers)
-    write_manifest(output, _about(maker) | {"pictures": digests})
-    if len(digests) < len(items):
-        raise UserError(f"{output}: {len(items) - len(digests):,} of {len(items):,} pictures of the source are missing")
-    print(f"{output / MANIFEST}: {len(digests):,} pictures")
+        made = build(output, maker, items, {"count": len(items)}, work)
+        if made:  # a part is a whole LMDB with a manifest of its own
+            _tell(maker, made, _digests(made, work.workers), len(work.shard.of(items)), WHOLE)
+    elif is_there(output, _about(maker), work):
+        print(f"{output}: already there, {len(work.shard.of(items)):,} pictures made with the same parameters")
+    elif work.merge:
+        pictures, _ = merged(output, _about(maker), maker.pictures.keys)
+        _tell(maker, output, in_order_of(open_records(str(output)).keys, pictures), len(items), WHOLE)
+    elif own := work.shard.of(items):
+        _write_files(maker, output, own, work)
+        _tell(maker, output, _digests(output, work.workers, own), len(own), work.shard)
+    else:
+        print(f"{output}: part {work.shard} is not needed, {len(items):,} pictures fill fewer parts")
 
 
-def _write_files(maker: LqMaker, output: Path, items: Sequence[Item], workers: int, overwrite: bool) -> bool:
-    """Whether there was something to write. A killed run is begun again: the manifest tells whether it came through."""
-    about = _about(maker)
-    if is_there(output, about, overwrite):
-        return False
-    write_manifest(output, about)
+def _write_files(maker: LqMaker, output: Path, items: Sequence[Item], work: Work) -> None:
+    """A killed run is begun again: the manifest tells whether it came through."""
+    write_manifest(output, _about(maker), work.shard)
 
     def write(item: Item) -> None:
         (record,) = maker.records(item)
         images.write_atomic(output / f"{record.key}.{record.ext}", record.data)
 
-    for _ in watched(in_order(write, items, workers), len(items), output.name):
+    for _ in watched(in_order(write, items, work.workers), len(items), output.name):
         pass
-    return True
+
+
+def _tell(maker: LqMaker, output: Path, digests: dict[str, str], count: int, shard: Shard) -> None:
+    """Writes the manifest. Raises `UserError` when fewer than `count` pictures were made."""
+    write_manifest(output, _about(maker) | {"pictures": digests}, shard)
+    if len(digests) < count:
+        raise UserError(f"{output}: {count - len(digests):,} of {count:,} pictures of the source are missing")
+    print(f"{part_of(output / MANIFEST, shard)}: {len(digests):,} pictures")
 
 
 def _about(maker: LqMaker) -> dict[str, Any]:
@@ -169,9 +180,12 @@ def _spelled(part: Part) -> list[Section]:
     return sections
 
 
-def _digests(output: Path, workers: int) -> dict[str, str]:
-    """Of each picture; see `digest`."""
+def _digests(output: Path, workers: int, items: Sequence[Item] | None = None) -> dict[str, str]:
+    """Of each picture, or of those of these items; see `digest`."""
     records = open_records(str(output))
+    if items is not None:
+        own = {item.key for item in items}
+        records.keys = [key for key in records.keys if key in own]
     return dict(zip(records.keys, in_order(partial(digest, records), records.keys, workers), strict=True))
 
 

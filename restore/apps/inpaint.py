@@ -3,7 +3,7 @@
 import argparse
 import glob
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,7 +61,12 @@ class Job(NamedTuple):
 
 def run(args: argparse.Namespace) -> None:
     """Does all pictures. Raises `UserError` for wrong options, `Fault` when some pictures could not be done."""
-    jobs = find_jobs(args.input, Path(args.output), keep=args.format == "keep")
+    found = find_jobs(args.input, Path(args.output), keep=args.format == "keep")
+    if not args.no_compare:
+        _check_comparisons(found)
+    jobs = args.shard.of(sorted(found))
+    if args.shard.count > 1:
+        print(f"part {args.shard}: {len(jobs):,} of {len(found):,} pictures")
     todo = [job for job in jobs if args.overwrite or not job.target.exists()]
     if len(todo) < len(jobs):
         print(f"skipped, since they are there: {len(jobs) - len(todo):,} of {len(jobs):,}; --overwrite does them again")
@@ -122,19 +127,37 @@ def find_jobs(inputs: Sequence[str], output: Path, keep: bool) -> list[Job]:
     return jobs
 
 
+def _check_comparisons(jobs: Sequence[Job]) -> None:
+    """Raises `UserError` when one picture's comparison would pass for another's result."""
+    targets = {job.target: job.source for job in jobs}
+    for job in jobs:
+        if job.comparison in targets:
+            other = targets[job.comparison]
+            raise UserError(f"{other}: its result would have the name of the comparison of {job.source}; --no_compare")
+
+
 def _named_by(text: str, output: Path) -> list[tuple[str, Path]]:
     root = Path(text)
     if root.is_dir():
         if root.resolve() == output.resolve():
             raise UserError(f"-o {output}: is the folder of the pictures; choose another")
-        paths = [path for path in images.find(root) if output.resolve() not in path.resolve().parents]
+        paths = _outside(output, images.find(root))
         named = [(path.relative_to(root).with_suffix("").as_posix(), path) for path in paths]
     else:
-        paths = [root] if root.exists() else sorted(Path(name) for name in glob.glob(text, recursive=True))
+        matches = [Path(name) for name in sorted(glob.glob(text, recursive=True))]
+        paths = [root] if root.exists() else _outside(output, matches)
+        if matches and not paths:
+            raise UserError(f"-o {output}: is the folder of the pictures; choose another")
         named = [(path.stem, path) for path in paths if path.is_file()]
     if not named:
         raise UserError(f"{text}: no pictures there")
     return named
+
+
+def _outside(output: Path, paths: Iterable[Path]) -> list[Path]:
+    """Those that are no results: other tasks may be writing some at this moment."""
+    results = output.resolve()
+    return [path for path in paths if results not in path.resolve().parents]
 
 
 # ------------------------------------------------------------------------------------------------------ rebuilding

@@ -1,130 +1,147 @@
 """Fills an LMDB: threads make the records, one writer commits them in order, and a kill costs one batch."""
 
+import contextlib
+import hashlib
 import json
-import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from functools import cached_property, partial
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 
 from restore import images
-from restore.apps.pool import in_order
-from restore.data.drawn import draw_face
-from restore.data.encode import encode, square, sub_images
+from restore.apps.lmdb_parts import SET_ASIDE, PartsMaker
+from restore.apps.makers import Item, Maker
+from restore.apps.pool import Work, in_order
+from restore.apps.shard import Shard, all_parts, part_of
 from restore.data.lmdb_store import LmdbReader, LmdbWriter, Record
-from restore.data.records import Records, open_records
 from restore.errors import Fault, UserError
 from restore.progress import watched
 
 PARAMETERS = "prepare.json"
-SET_ASIDE = "set_aside.txt"
+LOCK = ".writing"
 
 
-class Item(NamedTuple):
-    """What records are made of: the key, and the path of a picture or the number of a drawn face."""
-
-    key: str
-    source: str | int
-
-
-class Maker(Protocol):
-    """Makes an item's records, in a worker thread. Its fields are the parameters that an LMDB remembers."""
-
-    @property
-    def compact(self) -> bool:
-        """Whether records are PNG."""
-
-    def first_key(self, item: Item) -> str:
-        """The key of the item's first record: when it is there, so are the others."""
-
-    def records(self, item: Item) -> list[Record]:
-        """Raises `UnreadableImage` when the item has to be set aside."""
-
-
-@dataclass(frozen=True)
-class PictureMaker:
-    """A picture file as it is, brought to a square of `size`, or cut into sub-images when `crop` is given."""
-
-    size: int | None
-    crop: int | None
-    step: int
-    thresh: int
-    compact: bool
-
-    def first_key(self, item: Item) -> str:
-        return f"{item.key}_s001" if self.crop else item.key
-
-    def records(self, item: Item) -> list[Record]:
-        where = str(item.source)
-        image = images.read(where)
-        if self.size:
-            return [encode(item.key, square(image, self.size, where), self.compact)]
-        if self.crop:
-            crops = sub_images(image, self.crop, self.step, self.thresh, where)
-            return [encode(f"{item.key}_s{n:03d}", crop, self.compact) for n, crop in enumerate(crops, 1)]
-        return [encode(item.key, image, self.compact)]
-
-
-@dataclass(frozen=True)
-class RecordMaker:
-    """Base of the makers that make one record of each picture in a folder or LMDB, under the same key."""
-
-    source: str
-
-    @cached_property
-    def pictures(self) -> Records:
-        return open_records(self.source)
-
-    def first_key(self, item: Item) -> str:
-        return item.key
-
-    def decoded(self, key: str) -> images.Image:
-        """The picture of that key."""
-        return images.decode(self.pictures.get(key), self.pictures.where(key))
-
-
-@dataclass(frozen=True)
-class FaceMaker:
-    """A drawn face of the series `seed`."""
-
-    seed: int
-    size: int
-    compact: bool = False
-
-    def first_key(self, item: Item) -> str:
-        return item.key
-
-    def records(self, item: Item) -> list[Record]:
-        return [encode(item.key, draw_face(self.seed, int(item.source), self.size).image, self.compact)]
-
-
-def build(
-    output: Path, maker: Maker, items: Sequence[Item], about: dict[str, Any], workers: int, overwrite: bool
-) -> None:
+def build(output: Path, maker: Maker, items: Sequence[Item], about: dict[str, Any], work: Work) -> Path | None:
     """Builds `output`, or goes on where a killed build of it stopped, or says that it is there already.
 
+    A part of it is built beside it, as an LMDB of its own. Of all parts `work.merge` builds what one process would
+    have built, with records, `meta_info.txt`, `set_aside.txt` and parameters byte for byte the same.
+
     Args:
+        items: all, whatever the part.
         about: with the maker's fields, what must be equal for a half-built or finished LMDB to be the one asked for.
-        workers: threads that make records.
-        overwrite: replaces an LMDB that was made otherwise; the old one stays until the new one is whole.
+
+    Returns:
+        What was built or was there; None where there is nothing to do for this part.
 
     Raises:
-        UserError: `output` holds something else, or none of the items gives a record.
+        UserError: `output` holds something else, a part is missing, none of the items gives a record, or another
+            process is building the same.
     """
     parameters = asdict(maker) | about  # type: ignore[call-overload]
-    writer = LmdbWriter(output)
-    if output.exists() and _is_same(output, parameters, overwrite) and not overwrite:
+    if work.shard.count > 1:
+        return _build_part(output, maker, items, parameters, work)
+    if work.merge and not _is_there(output, parameters, work.overwrite):
+        maker = _of_parts(output, maker, items, parameters)
+        items = [Item(item.key, number) for number, item in enumerate(items)]
+    _build(output, maker, items, parameters, work)
+    return output
+
+
+def _build_part(
+    output: Path, maker: Maker, items: Sequence[Item], parameters: dict[str, Any], work: Work
+) -> Path | None:
+    path, own = part_of(output, work.shard), work.shard.of(items)
+    if _is_there(output, parameters, work.overwrite):
+        print(f"{output}: already there as a whole; nothing to do for part {work.shard}")
+        return None
+    if not own:
+        print(f"{output}: part {work.shard} is not needed, {len(items):,} pictures fill fewer parts")
+        return None
+    _build(path, maker, own, parameters | _of_part(items, work.shard), work)
+    return path
+
+
+def _of_part(items: Sequence[Item], shard: Shard) -> dict[str, str]:
+    """What a part remembers beyond the parameters of the whole."""
+    digest = hashlib.sha256()
+    for item in items:
+        digest.update(f"{item.key}\n".encode(errors="surrogateescape"))
+    return {"shard": str(shard), "keys": digest.hexdigest()}
+
+
+def _of_parts(output: Path, maker: Maker, items: Sequence[Item], parameters: dict[str, Any]) -> Maker:
+    """What takes the records out of the parts. Raises `UserError`: one is missing, or not of the whole asked for."""
+    parts = all_parts(output, len(items))
+    for shard, path in parts.items():
+        if told := _difference(path, parameters | _of_part(items, shard)):
+            raise UserError(f"{path}: is no part of what is asked for, {told}; remove it and make that part again")
+    return PartsMaker.of(maker, parts, items)
+
+
+def _build(output: Path, maker: Maker, items: Sequence[Item], parameters: dict[str, Any], work: Work) -> None:
+    if _is_there(output, parameters, work.overwrite):
         print(f"{output}: already there, {len(LmdbReader(output)):,} records made with the same parameters")
         return
-    if writer.folder.exists() and not _is_same(writer.folder, parameters, overwrite):
-        shutil.rmtree(writer.folder)
-    images.write_atomic(writer.folder / PARAMETERS, json.dumps(parameters, indent=1).encode())
-    with writer:
-        set_aside = _fill(writer, maker, items, workers)
+    writer = LmdbWriter(output)
+    with _alone(writer):
+        if not _is_same(writer.folder, parameters, work.overwrite):
+            for file in writer.folder.iterdir():
+                if file.name != LOCK:
+                    file.unlink()
+        images.write_atomic(writer.folder / PARAMETERS, json.dumps(parameters, indent=1).encode())
+        with writer:
+            set_aside = _fill(writer, maker, items, work.workers)
     _summarize(output, maker.compact, len(set_aside))
+
+
+@contextlib.contextmanager
+def _alone(writer: LmdbWriter) -> Iterator[None]:
+    """Makes the folder that is built, and holds it: two tasks that were given the same part would spoil it.
+
+    Raises:
+        UserError: another process holds it, or the disk refuses.
+    """
+    path = writer.folder / LOCK
+    try:
+        writer.folder.mkdir(parents=True, exist_ok=True)
+        stream = path.open("wb")
+    except OSError as error:
+        raise UserError(f"{writer.folder}: cannot write here: {error.strerror}") from error
+    with stream:
+        if not _locked(stream.fileno()) or not os.fstat(stream.fileno()).st_nlink:  # it ended just now
+            raise UserError(f"{writer.folder}: another process is building this; let it finish, or end it")
+        try:
+            yield
+        finally:
+            for folder in (writer.folder, writer.path):  # it was renamed, if all went well
+                with contextlib.suppress(OSError):
+                    if os.path.samestat(os.fstat(stream.fileno()), (folder / LOCK).stat()):
+                        (folder / LOCK).unlink()
+            with contextlib.suppress(OSError):
+                writer.folder.rmdir()  # if nothing is in it
+
+
+def _locked(file: int) -> bool:
+    """Whether that open file is this process's now. Without locks, as on some systems and disks, it always is."""
+    try:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        pass
+    return True
+
+
+def _is_there(output: Path, parameters: dict[str, Any], overwrite: bool) -> bool:
+    """Whether there is nothing to do. Raises `UserError` when something else is there."""
+    return output.exists() and _is_same(output, parameters, overwrite) and not overwrite
 
 
 def _is_same(folder: Path, parameters: dict[str, Any], overwrite: bool) -> bool:
@@ -133,24 +150,26 @@ def _is_same(folder: Path, parameters: dict[str, Any], overwrite: bool) -> bool:
     Raises:
         UserError: it was not, and may not be replaced: without `overwrite`, or because it is no LMDB.
     """
-    try:
-        before = json.loads((folder / PARAMETERS).read_bytes())
-    except (OSError, ValueError):
-        before = None
-    if before == parameters:
+    told = _difference(folder, parameters)
+    if not told:
         return True
     if folder.is_dir() and all(file.name.startswith(".") for file in folder.iterdir()):
         return False  # killed before it began
-    if before is None and not (folder / "data.mdb").is_file():
+    if not (folder / PARAMETERS).is_file() and not (folder / "data.mdb").is_file():
         raise UserError(f"{folder}: exists and is no LMDB; choose another name or remove it")
     if overwrite:
         return False
-    if not isinstance(before, dict):
-        found = "not made by this command"
-    else:
-        name = next(name for name in [*parameters, *before] if before.get(name) != parameters.get(name))
-        found = f"made with {name} = {before.get(name)}, not {parameters.get(name)}"
-    raise UserError(f"{folder}: exists, {found}; choose another name, or --overwrite replaces it")
+    raise UserError(f"{folder}: exists, {told}; choose another name, or --overwrite replaces it")
+
+
+def _difference(folder: Path, parameters: dict[str, Any]) -> str:
+    """What what stands at `folder` was made with otherwise; nothing when it was made with these parameters."""
+    try:
+        before = dict(json.loads((folder / PARAMETERS).read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return "not made by this command"
+    names = [name for name in [*parameters, *before] if before.get(name) != parameters.get(name)]
+    return f"made with {names[0]} = {before.get(names[0])}, not {parameters.get(names[0])}" if names else ""
 
 
 def _fill(writer: LmdbWriter, maker: Maker, items: Sequence[Item], workers: int) -> list[str]:

@@ -18,7 +18,9 @@ from restore import images
 from restore.apps.fixed_set import (
     MANIFEST,
     digest,
+    in_order_of,
     is_there,
+    merged,
     one_thread,
     parts_of,
     read_manifest,
@@ -26,8 +28,10 @@ from restore.apps.fixed_set import (
     versions,
     write_manifest,
 )
-from restore.apps.lmdb_build import Item, RecordMaker, build
-from restore.apps.pool import available_cpus, in_order
+from restore.apps.lmdb_build import attempt, build
+from restore.apps.makers import Item, RecordMaker
+from restore.apps.pool import Work, in_order
+from restore.apps.shard import WHOLE, Shard, all_parts, part_of, parts_beside
 from restore.data.encode import encode, square
 from restore.data.landmarks import Landmarks, read_landmarks, write_landmarks
 from restore.data.lmdb_store import Record
@@ -48,6 +52,7 @@ LISTED = 8  # names told of the pictures that are set aside
 
 Kind = Literal["without_mask", "with_mask", "masks"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Told = dict[str, Any]  # of one picture, in the manifest
 
 
 @dataclass(frozen=True)
@@ -77,7 +82,10 @@ class OccludedMaker(RecordMaker):
 
     @cached_property
     def points(self) -> Mapping[str, Landmarks]:
-        return read_landmarks(Path(self.landmarks), self.pictures.keys) if self.landmarks else {}
+        if not self.landmarks:
+            return {}
+        path = Path(self.landmarks)
+        return read_landmarks(path, list(json.loads(path.read_bytes())))  # a part's file knows that part's pictures
 
     def records(self, item: Item) -> list[Record]:
         return [encode(item.key, self.made(item.key)[self.kind], self.compact)]
@@ -87,8 +95,14 @@ class OccludedMaker(RecordMaker):
         return np.ascontiguousarray(square(picture, self.size, self.pictures.where(key)) if self.size else picture)  # type: ignore[return-value]
 
     def made(self, key: str) -> dict[Kind, images.Image]:
-        """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed."""
+        """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed.
+
+        Raises:
+            UnreadableImage: the picture cannot be used, or shows no face.
+        """
         gt = self.gt(key)
+        if self.landmarks and key not in self.points:
+            raise images.UnreadableImage(f"{self.pictures.where(key)}: no face was found")
         face = Face.of_landmarks(self.points[key]) if self.landmarks else Face.aligned(*gt.shape[:2])
         occluded, mask = self.hide(gt, face, draws(self.seed, STREAM, key))
         return {"without_mask": gt, "with_mask": occluded, "masks": as_picture(mask)}
@@ -114,37 +128,70 @@ def run(args: argparse.Namespace) -> None:
             write_catalogue(args, sections)
         if args.output:
             maker = OccludedMaker(str(args.input), "masks", json.dumps(sections), None, args.seed, args.size)
-            write_set(args, maker, resolve(str(args.output)))
+            write_set(args, maker, resolve(str(args.output)), Work.of(args))
 
 
-def write_set(args: argparse.Namespace, maker: OccludedMaker, output: Path) -> None:
-    """Writes the three sets below `output`, and the manifest. Goes on where a killed run stopped.
+def write_set(args: argparse.Namespace, maker: OccludedMaker, output: Path, work: Work) -> None:
+    """Writes the three sets below `output`, or a part of them, and the manifest. Goes on where a killed run stopped.
 
     Raises:
         UserError: `output` holds something else, or no picture shows a face.
     """
-    workers = args.workers or available_cpus()
-    about = _about(args, maker)
-    if is_there(output, about, args.overwrite):
-        print(
-            f"{output}: already there, {len(read_manifest(output)['pictures']):,} pictures made with the same options"
-        )
+    about, keys = _about(args, maker), maker.pictures.keys
+    if is_there(output, about, work):
+        print(f"{output}: already there, {len(work.shard.of(keys)):,} pictures made with the same options")
         return
-    if args.overwrite and read_manifest(output):
+    if not work.shard.of(keys):
+        print(f"{output}: part {work.shard} is not needed, {len(keys):,} pictures fill fewer parts")
+        return
+    if work.overwrite and read_manifest(output):
         _clear(output)
-    write_manifest(output, about)
-    set_aside: dict[str, str] = {}
     if args.landmarks or args.detector:
-        maker = replace(maker, landmarks=str(output / LANDMARKS))
-        set_aside = _find_faces(args, maker, output / LANDMARKS, workers)
-    items = [Item(key, key) for key in maker.pictures.keys if key not in set_aside]
-    set_aside |= _write_lmdbs(maker, output, items, workers) if args.lmdb else _write(maker, output, items, workers)
-    told = _pictures_in(output, ".lmdb" if args.lmdb else "", workers)
+        maker = replace(maker, landmarks=str(part_of(output / LANDMARKS, work.shard)))
+    made = _merge if work.merge else _make
+    told, set_aside = made(args, maker, output, work, about)
     if not told:
-        raise UserError(f"{output}: none of {len(items):,} pictures can be used; {next(iter(set_aside.values()))}")
-    write_manifest(output, about | {"set_aside": set_aside, "pictures": told})
-    holes = [picture["hole"] for picture in told.values()]
-    print(f"{output / MANIFEST}: {len(told):,} pictures, {100 * sum(holes) / len(holes):.1f} % hidden on average")
+        raise UserError(f"{output}: none of {len(keys):,} pictures can be used; {next(iter(set_aside.values()))}")
+    write_manifest(output, about | {"set_aside": set_aside, "pictures": told}, work.shard)
+    if work.shard == WHOLE:
+        for part in parts_beside(output / LANDMARKS).values():
+            part.unlink(missing_ok=True)
+    _summarize(part_of(output / MANIFEST, work.shard), told, set_aside)
+
+
+def _make(
+    args: argparse.Namespace, maker: OccludedMaker, output: Path, work: Work, about: dict[str, Any]
+) -> tuple[dict[str, Told], dict[str, str]]:
+    """Makes the pictures: what the manifest tells of them, and why others are set aside."""
+    write_manifest(output, about, work.shard)
+    keys = work.shard.of(maker.pictures.keys)
+    if maker.landmarks:
+        _find_faces(args, maker, keys, work.workers)
+    set_aside = _write_lmdbs(maker, output, work) if args.lmdb else _write(maker, output, keys, work.workers)
+    return _pictures_in(_sets(args, output, work.shard), keys, work.workers), in_order_of(keys, set_aside)
+
+
+def _merge(
+    args: argparse.Namespace, maker: OccludedMaker, output: Path, work: Work, about: dict[str, Any]
+) -> tuple[dict[str, Told], dict[str, str]]:
+    """The same out of what the parts made; their pictures are there if they are no LMDBs."""
+    keys = maker.pictures.keys
+    told, set_aside = merged(output, about, keys)
+    if maker.landmarks:
+        _merge_landmarks(Path(maker.landmarks), keys)
+    if args.lmdb:
+        _write_lmdbs(maker, output, work)
+    return in_order_of(open_records(str(_sets(args, output, WHOLE)["masks"])).keys, told), set_aside
+
+
+def _sets(args: argparse.Namespace, output: Path, shard: Shard) -> dict[Kind, Path]:
+    """Where each of the three sets is written."""
+    return {kind: part_of(output / f"{kind}.lmdb", shard) if args.lmdb else output / kind for kind in KINDS}
+
+
+def _summarize(manifest: Path, told: Mapping[str, Told], set_aside: Mapping[str, str]) -> None:
+    hidden = 100 * sum(picture["hole"] for picture in told.values()) / len(told)
+    print(f"{manifest}: {len(told):,} pictures, {hidden:.1f} % hidden on average")
     if set_aside:
         names = ", ".join(list(set_aside)[:LISTED]) + (", ..." if len(set_aside) > LISTED else "")
         print(f"set aside, see the manifest: {len(set_aside):,} pictures: {names}")
@@ -185,29 +232,32 @@ def _clear(output: Path) -> None:
 # ------------------------------------------------------------------------------------------------------- the faces
 
 
-def _find_faces(args: argparse.Namespace, maker: OccludedMaker, path: Path, workers: int) -> dict[str, str]:
-    """Writes where the faces are in the pictures that the maker will see; why others are set aside, by key."""
-    keys = maker.pictures.keys
+def _find_faces(args: argparse.Namespace, maker: OccludedMaker, keys: Sequence[str], workers: int) -> None:
+    """Writes where the faces are in those pictures, as the maker will see them, to the maker's file of landmarks."""
+    path = Path(str(maker.landmarks))
     if path.is_file():  # before the run was killed
-        found: dict[str, Landmarks | str] = dict(read_landmarks(path, keys))
-        return {key: "no face was found" for key in keys if key not in found}
+        read_landmarks(path, keys)
+        return
     find = _given(args, maker) if args.landmarks else _detected(detector_of(args.detector), maker)
 
-    def attempt(key: str) -> Landmarks | str:
+    def landmarks_or_why(key: str) -> Landmarks | str:
         try:
             return find(key)
         except images.UnreadableImage as error:
             return str(error)
 
-    results = watched(in_order(attempt, keys, workers), len(keys), "faces")
+    results = watched(in_order(landmarks_or_why, keys, workers), len(keys), "faces")
     found = dict(zip(keys, results, strict=True))
-    set_aside = {key: points for key, points in found.items() if isinstance(points, str)}
-    if len(set_aside) == len(found):
-        raise UserError(
-            f"{maker.source}: no face in any of the {len(found):,} pictures; {next(iter(set_aside.values()))}"
-        )
+    reasons = [points for points in found.values() if isinstance(points, str)]
+    if len(reasons) == len(found):
+        raise UserError(f"{maker.source}: no face in any of the {len(found):,} pictures; {reasons[0]}")
     write_landmarks(path, {key: None if isinstance(points, str) else points for key, points in found.items()})
-    return set_aside
+
+
+def _merge_landmarks(path: Path, keys: Sequence[str]) -> None:
+    parts = all_parts(path, len(keys)).values()
+    found = {key: points for part in parts for key, points in json.loads(part.read_bytes()).items()}
+    write_landmarks(path, {key: None if found[key] is None else np.array(found[key]) for key in keys})
 
 
 def _detected(part: Part, maker: OccludedMaker) -> Callable[[str], Landmarks | str]:
@@ -248,44 +298,47 @@ def squared(points: Landmarks, height: int, width: int, size: int) -> Landmarks:
 # ---------------------------------------------------------------------------------------------------- the pictures
 
 
-def _write(maker: OccludedMaker, output: Path, items: Sequence[Item], workers: int) -> dict[str, str]:
-    """Writes the pictures of those items that are not there yet; why others are set aside, by key."""
-    folders = {kind: output / kind for kind in KINDS}  # the mask comes last: where it is, so are the others
-    todo = [item for item in items if not (output / KINDS[-1] / f"{item.key}.png").exists()]
-    if len(todo) < len(items):
-        print(f"{output}: goes on behind {len(items) - len(todo):,} of {len(items):,}")
+def _write(maker: OccludedMaker, output: Path, keys: Sequence[str], workers: int) -> dict[str, str]:
+    """Writes those pictures that are not there yet; why others are set aside, by key."""
+    todo = [key for key in keys if not (output / KINDS[-1] / f"{key}.png").exists()]
+    if len(todo) < len(keys):
+        print(f"{output}: goes on behind {len(keys) - len(todo):,} of {len(keys):,}")
 
-    def write(item: Item) -> str | None:
+    def write(key: str) -> str | None:
         try:
-            made = maker.made(item.key)
+            made = maker.made(key)
         except images.UnreadableImage as error:
             return str(error)
-        for kind, folder in folders.items():
-            images.write_atomic(folder / f"{item.key}.png", encode(item.key, made[kind], compact=True).data)
+        for kind in KINDS:  # the mask comes last: where it is, so are the others
+            images.write_atomic(output / kind / f"{key}.png", encode(key, made[kind], compact=True).data)
         return None
 
     results = watched(in_order(write, todo, workers), len(todo), output.name)
-    return {item.key: reason for item, reason in zip(todo, results, strict=True) if reason}
+    return {key: reason for key, reason in zip(todo, results, strict=True) if reason}
 
 
-def _write_lmdbs(maker: OccludedMaker, output: Path, items: Sequence[Item], workers: int) -> dict[str, str]:
+def _write_lmdbs(maker: OccludedMaker, output: Path, work: Work) -> dict[str, str]:
+    """Builds the three LMDBs, or a part of each; why pictures are set aside, by key."""
+    items = [Item(key, key) for key in maker.pictures.keys]
+    about = {"count": len(items), "landmarks": str(output / LANDMARKS) if maker.landmarks else None}
+    there: set[str] = set()
     for kind in KINDS:
-        about = {"count": len(items)}
-        build(output / f"{kind}.lmdb", replace(maker, kind=kind), items, about, workers, overwrite=False)
-    there = set(open_records(str(output / f"{KINDS[-1]}.lmdb")).keys)
-    return {item.key: f"{maker.pictures.where(item.key)}: cannot be used" for item in items if item.key not in there}
+        made = build(output / f"{kind}.lmdb", replace(maker, kind=kind), items, about, work._replace(overwrite=False))
+        there = set(open_records(str(made)).keys) if made else set()
+    return {item.key: str(attempt(maker, item)) for item in work.shard.of(items) if item.key not in there}
 
 
-def _pictures_in(output: Path, suffix: str, workers: int) -> dict[str, dict[str, Any]]:
-    """Of each key: SHA-256 of its three pictures' samples, and which share of it is hidden."""
-    if not all((output / f"{kind}{suffix}").is_dir() for kind in KINDS):
+def _pictures_in(sets: Mapping[Kind, Path], keys: Sequence[str], workers: int) -> dict[str, Told]:
+    """Of each of those keys that is there: SHA-256 of its three pictures' samples, and which share of it is hidden."""
+    if not all(path.is_dir() for path in sets.values()):
         return {}
-    sets = {kind: open_records(str(output / f"{kind}{suffix}")) for kind in KINDS}
-    keys = sets["masks"].keys
+    opened = {kind: open_records(str(path)) for kind, path in sets.items()}
+    own = set(keys)
+    there = [key for key in opened["masks"].keys if key in own]
 
-    def told(key: str) -> dict[str, Any]:
-        mask = images.decode(sets["masks"].get(key), sets["masks"].where(key))
+    def told(key: str) -> Told:
+        mask = images.decode(opened["masks"].get(key), opened["masks"].where(key))
         hole = round(float((mask > 0).mean()), 6)
-        return {kind: digest(records, key) for kind, records in sets.items()} | {"hole": hole}
+        return {kind: digest(records, key) for kind, records in opened.items()} | {"hole": hole}
 
-    return dict(zip(keys, in_order(told, keys, workers), strict=True))
+    return dict(zip(there, in_order(told, there, workers), strict=True))

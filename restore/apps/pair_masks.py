@@ -1,6 +1,8 @@
 """`restore prepare masks`: masks out of pairs of pictures, with something pasted on and without it."""
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -9,10 +11,10 @@ from numpy.typing import NDArray
 from restore import images
 from restore.apps.catalogue import cell_of
 from restore.apps.degrade import tiled
-from restore.apps.fixed_set import is_there, is_whole, read_manifest, versions, write_manifest
+from restore.apps.fixed_set import is_there, merged, read_manifest, versions, write_manifest
 from restore.apps.holes import disk, widened
 from restore.apps.occlude import as_picture
-from restore.apps.pool import available_cpus, in_order
+from restore.apps.pool import Work, in_order
 from restore.data.encode import encode
 from restore.data.records import Records, open_records
 from restore.errors import UserError
@@ -34,36 +36,47 @@ def run(args: argparse.Namespace) -> None:
     if not keys:
         raise UserError(f"{args.input}: none of its pictures has one of the same name in {args.clean}")
     about = {"threshold": args.threshold, "count": len(keys), "mask_polarity": "white_missing", "versions": versions()}
-    if is_there(output, about, args.overwrite):
-        print(f"{output}: already there, {len(read_manifest(output)['pictures']):,} masks made with the same options")
+    work = Work.of(args)
+    if is_there(output, about, work):
+        there = read_manifest(output, work.shard).get("pictures") or read_manifest(output)["pictures"]
+        print(f"{output}: already there, {len(there):,} masks made with the same options")
         return
-    write_manifest(output, about)
-
-    def work(key: str) -> str | float:
-        try:
-            mask = mask_between(*_pair(pasted, clean, key), args.threshold)
-        except images.UnreadableImage as error:
-            return str(error)
-        if not mask.any():
-            return f"{pasted.where(key)}: differs nowhere by --threshold {args.threshold}"
-        images.write_atomic(output / f"{key}.png", encode(key, as_picture(mask), compact=True).data)
-        return round(float(mask.mean()), 6)
-
-    workers = args.workers or available_cpus()
-    found = dict(zip(keys, watched(in_order(work, keys, workers), len(keys), output.name), strict=True))
-    made = {key: hole for key, hole in found.items() if not isinstance(hole, str)}
-    set_aside = {key: reason for key, reason in found.items() if isinstance(reason, str)}
-    set_aside |= {
-        key: f"{pasted.where(key)}: nothing of this name in {args.clean}" for key in pasted.keys if key not in known
-    }
-    write_manifest(output, about | {"set_aside": set_aside, "pictures": made})
+    if work.merge:
+        made, set_aside = merged(output, about, keys)
+    else:
+        write_manifest(output, about, work.shard)
+        made, set_aside = _write(pasted, clean, output, work.shard.of(keys), args.threshold, work.workers)
+    if work.shard.count == 1:
+        unpaired = [key for key in pasted.keys if key not in known]
+        set_aside |= {key: f"{pasted.where(key)}: nothing of this name in {args.clean}" for key in unpaired}
+    write_manifest(output, about | {"set_aside": set_aside, "pictures": made}, work.shard)
     print(f"{output}: {len(made):,} masks; {len(set_aside):,} pictures set aside")
     for reason in set_aside.values():
         print(f"  {reason}")
-    if not is_whole(read_manifest(output)):
+    if work.shard.count == 1 and not made:
         raise UserError(f"{output}: no pair gives a mask")
-    if args.preview:
+    if args.preview and made:
         images.write(args.preview, tiled([_cell(pasted, clean, key, args.threshold) for key in made]))
+
+
+def _write(
+    pasted: Records, clean: Records, output: Path, keys: Sequence[str], threshold: float, workers: int
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Writes the masks: which share of each picture they hide, and why pictures are set aside, by key."""
+
+    def write(key: str) -> str | float:
+        try:
+            mask = mask_between(*_pair(pasted, clean, key), threshold)
+        except images.UnreadableImage as error:
+            return str(error)
+        if not mask.any():
+            return f"{pasted.where(key)}: differs nowhere by --threshold {threshold}"
+        images.write_atomic(output / f"{key}.png", encode(key, as_picture(mask), compact=True).data)
+        return round(float(mask.mean()), 6)
+
+    found = dict(zip(keys, watched(in_order(write, keys, workers), len(keys), output.name), strict=True))
+    made = {key: hole for key, hole in found.items() if not isinstance(hole, str)}
+    return made, {key: reason for key, reason in found.items() if isinstance(reason, str)}
 
 
 def _pair(pasted: Records, clean: Records, key: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -1,15 +1,32 @@
 """Work for many threads whose results come in order and in bounded memory."""
 
+import argparse
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import cv2
 
+from restore.apps.shard import WHOLE, Shard
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class Work(NamedTuple):
+    """How a large job is done: by so many threads, as a whole, a part of it, or out of the parts that others made."""
+
+    workers: int
+    overwrite: bool = False
+    shard: Shard = WHOLE
+    merge: bool = False
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "Work":
+        """As the command's arguments say."""
+        return cls(args.workers or available_cpus(), args.overwrite, args.shard, args.merge)
 
 
 def available_cpus() -> int:

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from restore import keyed
 from restore.apps.arguments import positive
+from restore.apps.shard import add_shard
 from restore.errors import UserError
 
 if TYPE_CHECKING:  # building needs OpenCV and torch; `restore --help` does not
-    from restore.apps.lmdb_build import Item
+    from restore.apps.makers import Item
 
 PARTS = ("train", "val", "test")
 MIN_FACE = 32
@@ -110,8 +111,7 @@ def _add_landmarks(verbs: Any) -> None:
     parser.add_argument("input", type=Path, metavar="SRC", help="folder or .lmdb of pictures")
     parser.add_argument("-o", "--output", type=Path, metavar="JSON", help="default: SRC_landmarks.json beside SRC")
     parser.add_argument("--detector", default="yunet", metavar="NAME", help="aligned, retinaface, ssd, yunet (yunet)")
-    parser.add_argument("--workers", type=positive, help="threads (default: one a CPU)")
-    parser.set_defaults(run=landmarks)
+    _add_common(parser, landmarks, overwrite=True)
 
 
 def _add_faces(verbs: Any) -> None:
@@ -152,10 +152,17 @@ def _add_download(verbs: Any) -> None:
     parser.set_defaults(run=download)
 
 
-def _add_common(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None]) -> None:
+def _add_common(
+    parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], None], overwrite: bool = False
+) -> None:
+    """What all that make a set take. With `overwrite` they always replace what is there."""
     parser.add_argument("--workers", type=positive, help="threads (default: one a CPU)")
-    parser.add_argument("--overwrite", action="store_true", help="replace an LMDB that was made otherwise")
-    parser.set_defaults(run=run)
+    how = parser.add_mutually_exclusive_group()  # tasks that overwrite would undo one another's work when run again
+    add_shard(how)
+    how.add_argument("--merge", action="store_true", help="make the whole out of the parts that --shard made")
+    if not overwrite:
+        how.add_argument("--overwrite", action="store_true", help="replace a set that was made otherwise")
+    parser.set_defaults(run=run, overwrite=overwrite)
 
 
 def _count(text: str) -> int:
@@ -180,7 +187,9 @@ def _fractions(text: str) -> tuple[float, ...]:
 
 def prepare_lmdb(args: argparse.Namespace) -> None:
     """`restore prepare lmdb`: one LMDB, or one for each part of a split."""
-    from restore.apps.lmdb_build import PictureMaker, build, verify
+    from restore.apps.lmdb_build import build, verify
+    from restore.apps.makers import PictureMaker
+    from restore.apps.pool import Work
 
     if args.crop is None and (args.step or args.thresh):
         raise UserError("--step and --thresh say how sub-images are cut; give --crop with them, or leave them out")
@@ -189,11 +198,11 @@ def prepare_lmdb(args: argparse.Namespace) -> None:
     items = find_items(args.input)
     for item in items:
         _check(item, maker.first_key(item))
+    work = Work.of(args)
     for output, part, about in _parts(args, items):
-        workers = _workers(args)
-        build(output, maker, part, about | {"pictures": _fingerprint(part)}, workers, args.overwrite)
-        if args.verify:
-            verify(output, maker, part, workers)
+        made = build(output, maker, part, about | {"pictures": _fingerprint(part)}, work)
+        if args.verify and made:
+            verify(made, maker, work.shard.of(part), work.workers)
 
 
 def find_items(folder: Path) -> "list[Item]":
@@ -203,7 +212,7 @@ def find_items(folder: Path) -> "list[Item]":
         UserError: no pictures, or two that would have one key.
     """
     from restore import images
-    from restore.apps.lmdb_build import Item
+    from restore.apps.makers import Item
 
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -272,12 +281,6 @@ def _resolved(output: Path) -> Path:
     return resolve(str(output))
 
 
-def _workers(args: argparse.Namespace) -> int:
-    from restore.apps.pool import available_cpus
-
-    return args.workers or available_cpus()
-
-
 def degrade(args: argparse.Namespace) -> None:
     """`restore prepare degrade`: see `restore.apps.degrade`."""
     from restore.apps.degrade import run
@@ -318,7 +321,9 @@ def faces(args: argparse.Namespace) -> None:
 
 def prepare_drawn(args: argparse.Namespace) -> None:
     """`restore prepare drawn`: faces 0, 1, ... to train on; -1, -2, ... to validate on, whatever the count."""
-    from restore.apps.lmdb_build import FaceMaker, Item, build
+    from restore.apps.lmdb_build import build
+    from restore.apps.makers import FaceMaker, Item
+    from restore.apps.pool import Work
 
     if args.size < MIN_FACE:
         raise UserError(f"--size {args.size}: a drawn face needs at least {MIN_FACE} pixels")
@@ -327,7 +332,7 @@ def prepare_drawn(args: argparse.Namespace) -> None:
     val = [Item(f"{n:06d}", -1 - n) for n in range(args.val)]
     for name, items in (("train", train), ("val", val)):
         about = {"part": name, "count": len(items)}
-        build(_resolved(args.output) / f"{name}.lmdb", maker, items, about, _workers(args), args.overwrite)
+        build(_resolved(args.output) / f"{name}.lmdb", maker, items, about, Work.of(args))
 
 
 def prepare_astronaut(args: argparse.Namespace) -> None:

@@ -1,7 +1,11 @@
 """`restore infer`: what is outside the hole stays byte for byte, what is inside is the network's; nothing is lost."""
 
 import argparse
+import multiprocessing
+import os
 import shutil
+import signal
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -234,6 +238,92 @@ def test_skips_what_is_done_and_overwrites_nothing(tmp_path, face, model, capsys
     assert "skipped, since they are there: 1 of 1" in capsys.readouterr().out
     run(*arguments, "--overwrite")
     assert done.read_bytes() == made
+
+
+class TestShards:
+    @pytest.fixture
+    def several(self, tmp_path, model):
+        """The arguments to rebuild seven pictures, in folders, one of them broken."""
+        for number in range(6):
+            name = f"{number}" if number % 2 else f"sub/{number}"
+            images.write(tmp_path / "in" / f"{name}.png", draw_face(0, number, 48).image)
+        (tmp_path / "in" / "broken.png").write_bytes(b"no picture")
+        images.write(tmp_path / "hole.png", lower_half(48, 48))
+        return (tmp_path / "in", "--model", model, "--mask", tmp_path / "hole.png", "--whole", "--device", "cpu")
+
+    def results(self, folder):
+        return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    def run(self, *arguments):
+        """How many pictures it said could not be done."""
+        try:
+            run(*arguments)
+        except Fault as error:
+            return int(str(error).split()[0])
+        return 0
+
+    @pytest.mark.parametrize("count", [1, 2, 3, 5, 9])
+    def test_all_parts_together_are_the_whole(self, tmp_path, several, count, capsys):
+        """Also into a folder below the input, where the results of some parts are there before others look."""
+        assert self.run(*several, "-o", tmp_path / "whole") == 1
+        below = tmp_path / "in" / "out"
+        parts = [self.run(*several, "-o", below, "--shard", f"{n}/{count}") for n in range(count, 0, -1)]
+        assert sum(parts) == 1
+        whole = self.results(tmp_path / "whole")
+        assert len(whole) == 12
+        assert self.results(below) == whole
+        told = capsys.readouterr().out
+        sizes = [int(line.split(": ")[1].split()[0]) for line in told.splitlines() if line.startswith("part ")]
+        assert sum(sizes) == (7 if count > 1 else 0)
+        self.run(*several, "-o", below, "--shard", f"1/{count}")
+        assert "skipped, since they are there" in capsys.readouterr().out
+
+    def test_results_below_the_pattern_are_no_pictures_to_do(self, tmp_path, several):
+        pattern, out = tmp_path / "in" / "**" / "*.png", tmp_path / "in" / "out"
+        self.run(pattern, *several[1:], "-o", out)
+        first = self.results(out)
+        self.run(pattern, *several[1:], "-o", out)
+        assert self.results(out) == first
+        with pytest.raises(UserError, match="-o .*: is the folder of the pictures"):
+            run(tmp_path / "in" / "sub" / "*.png", *several[1:], "-o", tmp_path / "in")
+
+    def test_a_comparison_passes_for_nobodys_result(self, tmp_path, several):
+        shutil.copy(tmp_path / "in" / "1.png", tmp_path / "in" / "1_compare.png")
+        with pytest.raises(
+            UserError, match=r"1_compare.png: its result would have the name of the comparison of .*1\.png"
+        ):
+            run(*several, "-o", tmp_path / "out")
+        self.run(*several, "-o", tmp_path / "out", "--no_compare")
+        assert (tmp_path / "out" / "1_compare.png").is_file()
+
+    def test_killed_in_the_middle_of_a_picture(self, tmp_path, several):
+        (tmp_path / "in" / "broken.png").unlink()
+        arguments = (*several, "-o", tmp_path / "out", "--shard", "1/2")
+
+        def killed():
+            write_bytes, written = Path.write_bytes, []
+
+            def write(path, data):
+                written.append(path)
+                write_bytes(path, data if len(written) < 4 else data[: len(data) // 2])
+                if len(written) == 4:  # the second picture; its comparison is there
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+            Path.write_bytes = write
+            run(*arguments)
+
+        process = multiprocessing.get_context("fork").Process(target=killed)
+        process.start()
+        process.join(60)
+        assert process.exitcode == -signal.SIGKILL
+        there = {name for name in self.results(tmp_path / "out") if not name.split("/")[-1].startswith(".")}
+        assert there == {"1.png", "1_compare.png", "5_compare.png"}
+        run(*arguments)
+        run(*arguments[:-1], "2/2")
+        for torn in (tmp_path / "out").glob(".*.tmp"):
+            torn.unlink()
+        run(*several, "-o", tmp_path / "whole")
+        assert self.results(tmp_path / "out") == self.results(tmp_path / "whole")
 
 
 def test_pictures_by_folder_file_and_pattern(tmp_path, face):

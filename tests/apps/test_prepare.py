@@ -13,7 +13,7 @@ import pytest
 
 from restore import images
 from restore.apps import prepare
-from restore.apps.lmdb_build import Item
+from restore.apps.makers import Item
 from restore.apps.pool import in_order
 from restore.data.drawn import draw_face
 from restore.data.encode import encode, square, sub_images
