@@ -4,7 +4,7 @@ import argparse
 import sys
 
 from restore import __version__, infer, test, train
-from restore.apps import check, compare, inspecting, listing, plot, prepare, weights
+from restore.apps import check, compare, inspecting, listing, plot, prepare, slurm, sweep, weights
 from restore.errors import run_main
 
 
@@ -23,6 +23,8 @@ def build_parser() -> argparse.ArgumentParser:
         ("compare", compare, "score models and interpolations side by side, with intervals"),
         ("plot", plot, "draw the curves of experiments"),
         ("inspect", inspecting, "tell what a checkpoint or weights file holds"),
+        ("slurm", slurm, "write a batch script for a cluster, and submit it"),
+        ("sweep", sweep, "train a grid of settings, here or as a job array, and compare them"),
     ):
         module.add_arguments(verbs.add_parser(name, help=about, description=module.__doc__))
     prepare.add_parser(verbs)

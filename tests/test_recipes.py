@@ -18,7 +18,7 @@ from restore.options.walk import marked_values
 from restore.registry import ARCHS, LOSSES, METRICS, Part
 
 REPOSITORY = Path(__file__).parents[1]
-RECIPES = sorted((REPOSITORY / "options").rglob("*.yml"))
+RECIPES = sorted(path for path in (REPOSITORY / "options").rglob("*.yml") if path.parent.name != "sweeps")
 TRAIN = [path for path in RECIPES if "test" not in path.relative_to(REPOSITORY / "options").parts]
 TRAIN_FILES = {path.resolve() for path in TRAIN}
 TEST = [path for path in RECIPES if path not in TRAIN]

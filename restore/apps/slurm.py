@@ -91,16 +91,3 @@ def _command(option_file: str, given: Sequence[str]) -> str:
 def _submitting(file: Path, chain: int | None) -> str:
     command = shlex.join(["sbatch", str(file)])
     return command if chain is None else f"for i in $(seq {chain}); do {command}; done"
-
-
-# Until restore/apps/sweep_slurm.py takes add_resources and resources, and the public names above.
-from restore.apps.job_options import CPU_CORES as CPU_CORES  # noqa: E402
-from restore.apps.job_options import SHORT as SHORT  # noqa: E402
-from restore.apps.job_options import _count as _count  # noqa: E402
-from restore.apps.job_options import _memory as _memory  # noqa: E402
-from restore.apps.job_options import _wall as _wall  # noqa: E402
-from restore.apps.job_options import _word as _word  # noqa: E402
-from restore.apps.job_options import check_fit as check_fit  # noqa: E402
-from restore.apps.job_options import wall_seconds as wall_seconds  # noqa: E402
-
-_place, _write = place_here, write_script

@@ -50,7 +50,7 @@ def load_stages(
     Raises:
         UserError: all mistakes, one `file:line: path.to.key: what is wrong` a line.
     """
-    document = read_extended(_shipped(Path(path)))
+    document = read_extended(shipped(Path(path)))
     for override in overrides:
         apply_override(document, override)
     if "model_type" in document.data:
@@ -66,7 +66,7 @@ def load_stages(
     return validate_stages(document)
 
 
-def _shipped(path: Path) -> Path:
+def shipped(path: Path) -> Path:
     """The recipe of an installed package that `options/x.yml` means where no checkout is around."""
     parts = path.parts[1:] if path.parts[:1] == ("options",) else path.parts
     recipe = RECIPES.joinpath(*parts)
