@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from restore.distributed.launch import Launch
+from restore.engine.preemption import listening
 from restore.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -36,13 +37,18 @@ class Start:
 
 
 def train(option_file: str, given: Sequence[str], start: Start) -> None:
-    """Trains to the end. Raises `RestoreError`.
+    """Trains to the end. Raises `RestoreError`, `Preempted` when it was asked to stop.
 
     Args:
         option_file: a path, or the name of a recipe that ships.
         given: what stands behind `--set`.
         start: where to begin.
     """
+    with listening():
+        _begin(option_file, given, start)
+
+
+def _begin(option_file: str, given: Sequence[str], start: Start) -> None:
     # Before NumPy loads: its matrix products are small here, and its threads would fight PyTorch's for the cores.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # pages of addresses, where a rank has gone

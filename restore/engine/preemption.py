@@ -3,13 +3,34 @@
 import os
 import signal
 import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 from restore import distributed
 from restore.distributed.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 REQUEUES = signal.SIGUSR1.name  # SLURM's warning before the time limit; when it takes a node back it requeues by itself
+
+
+_early: list[str] = []  # what was asked before training began
+
+
+@contextmanager
+def listening() -> Iterator[None]:
+    """Notes SIGTERM and SIGUSR1 while a run starts, which takes seconds; it then stops after its first iteration."""
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        _early.append(signal.Signals(signum).name)
+
+    before = {signum: signal.signal(signum, note) for signum in (signal.SIGTERM, signal.SIGUSR1)}
+    try:
+        yield
+    finally:
+        _restore(before)
+        _early.clear()
 
 
 class StopRequests:
@@ -20,10 +41,10 @@ class StopRequests:
     """
 
     def __init__(self) -> None:
-        self.received: str | None = None
+        self.received: str | None = next(iter(_early), None)
         self.agreed: str | None = None
         self._vote = distributed.Vote()
-        self._before: dict[signal.Signals, object] = {}
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> "StopRequests":
         for signum in SIGNALS:
@@ -35,10 +56,9 @@ class StopRequests:
     def __exit__(self, *error: object) -> None:
         if Watch.current is not None:
             Watch.current.requests = None
-        for signum, handler in self._before.items():
-            signal.signal(signum, handler)  # type: ignore[arg-type]
         if self.agreed == REQUEUES and _job():
             _outlive_requeueing()
+        _restore(self._before)
 
     def vote(self) -> None:
         """Once an iteration: agrees to stop when any process was asked to, without waiting for the others."""
@@ -77,6 +97,13 @@ def _job() -> str | None:
     if "SLURM_ARRAY_TASK_ID" in os.environ:
         return f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
     return os.environ.get("SLURM_JOB_ID")
+
+
+def _restore(before: Mapping[signal.Signals, Any]) -> None:
+    """Puts handlers back, but where a process on its way out ignores a signal."""
+    for signum, handler in before.items():
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            signal.signal(signum, handler)
 
 
 def _outlive_requeueing() -> None:

@@ -70,3 +70,16 @@ def test_second_interrupt_exits_130_at_once(lab):
     assert process.returncode == 130, err
     assert time.monotonic() - began < 5
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_while_the_run_starts_saves_after_the_first_iteration(lab, signum):
+    starting = (
+        "import os, signal; from restore.engine import experiment; init = experiment.Experiment.__init__\n"
+        f"def told(self, stages): init(self, stages); os.kill(os.getpid(), signal.{signum.name})\n"
+        "experiment.Experiment.__init__ = told"
+    )
+    process = lab.start(code=starting)
+    err = process.communicate(timeout=60)[1]
+    assert process.returncode == 75, err
+    assert err.splitlines()[-1].startswith(f"stopped: {signum.name}: saved at iteration 1;")
