@@ -1,4 +1,4 @@
-"""Batch norm over the pictures of all ranks on a CPU, where PyTorch's own does not work."""
+"""Batch norm over the pictures of all ranks: on a CPU, and twice differentiable, as PyTorch's own is not."""
 
 import torch
 from torch import Tensor, nn

@@ -112,9 +112,9 @@ def mean(tensor: "Tensor") -> "Tensor":
 
 def total(tensor: "Tensor") -> "Tensor":
     """The sum over the ranks, through which gradients pass to all of them."""
-    import torch.distributed.nn as differentiable
+    from restore.distributed.total import Total
 
-    summed: Tensor = differentiable.all_reduce(tensor.contiguous())  # type: ignore[no-untyped-call]
+    summed: Tensor = Total.apply(tensor)
     return summed
 
 
@@ -193,13 +193,17 @@ def unsynced(network: "nn.Module") -> AbstractContextManager[object]:
     return network.no_sync() if hasattr(network, "no_sync") else nullcontext()  # type: ignore[operator]
 
 
-def synced_batch_norm(network: "nn.Module", device: "torch.device") -> "nn.Module":
-    """The network with batch norm over the pictures of all ranks; alone, as it is."""
+def synced_batch_norm(network: "nn.Module", device: "torch.device", twice: bool) -> "nn.Module":
+    """The network with batch norm over the pictures of all ranks; alone, as it is.
+
+    Args:
+        twice: whether it is differentiated twice, as R1 does: PyTorch's own, which is for GPUs and faster, cannot be.
+    """
     if world() == 1:
         return network
     from torch import nn
 
-    if device.type == "cuda":
+    if device.type == "cuda" and not twice:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-untyped-call]
         return converted
     from restore.distributed.batch_norm import SyncedBatchNorm

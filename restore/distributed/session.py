@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from restore.distributed import interface
 from restore.distributed.launch import Launch
 from restore.distributed.ranks import _Here, backend_of
 from restore.distributed.watch import Watch
@@ -81,12 +82,20 @@ def meet(launch: Launch, timeout: float) -> Any:
     try:
         store.wait(keys, wait)
     except RuntimeError as error:
-        missing = ", ".join(str(number) for number, key in enumerate(keys) if not store.check([key]))
         raise Fault(
-            f"rank {launch.rank} on {launch.host} waited {timeout:g} s at {place}; of {launch.world} ranks there are "
-            f"missing: {missing}; look at their nodes' output, or raise dist.start_timeout"
+            f"rank {launch.rank} on {launch.host} waited at {place} in vain; {_missing(store, keys)}; "
+            "look at their nodes' output, or raise dist.start_timeout"
         ) from error
     return store
+
+
+def _missing(store: Any, keys: list[str]) -> str:
+    """Which ranks have not come, as far as can be told."""
+    try:
+        missing = ", ".join(str(number) for number, key in enumerate(keys) if not store.check([key]))
+    except RuntimeError:  # the store is gone with rank 0, which has told it
+        return "rank 0 has given up waiting"
+    return f"of {len(keys)} ranks there are missing: {missing}"
 
 
 def _open_groups(launch: Launch, store: Any, timeout: float, device_type: str) -> None:
@@ -94,6 +103,7 @@ def _open_groups(launch: Launch, store: Any, timeout: float, device_type: str) -
 
     wait = timedelta(seconds=timeout)
     backend = backend_of(device_type)
+    interface.choose(launch, store)
     dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, timeout=wait)
     _Here.beside = dist.new_group(backend="gloo", timeout=wait)
     _Here.launch = launch

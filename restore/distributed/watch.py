@@ -39,6 +39,7 @@ class Watch:
     def __init__(self, store: Any, launch: Launch, silence: float) -> None:
         self.store, self.launch, self.silence = store.clone() if hasattr(store, "clone") else store, launch, silence
         self.state = "starting"
+        self.keeper = f"rank 0 at {launch.address}" if launch.hosts else f"torchrun at {launch.address}"  # of the store
         self.requests: Requests | None = None  # of this rank, for as long as it trains
         self.over: str | None = None  # why the job ends, once that is known
         self._heard: dict[int, tuple[bytes, float]] = {}  # each rank's last beat, and when it was another
@@ -91,7 +92,7 @@ class Watch:
 
     def _line(self, reason: str) -> str | None:
         stands_in = self.launch.rank == 1 or self.launch.local_rank == 0  # where rank 0 cannot
-        tells = self.launch.rank == 0 or (stands_in and "rank 0 " in reason)
+        tells = self.launch.rank == 0 or (stands_in and ("rank 0 " in reason or self.keeper in reason))
         return f"error: {self.name} ends with the job: {reason}" if tells else None
 
     # -- the threads
@@ -101,7 +102,7 @@ class Watch:
         while not self._closed.wait(_PERIOD):
             silent = time.monotonic() - self._answered
             if silent > (_SUSPECT if self._suspicious else self.silence):
-                self._end(f"rank 0 at {self.launch.address} has not answered for {silent:.0f} s")
+                self._end(f"{self.keeper} has not answered for {silent:.0f} s")
 
     def _talk(self) -> None:
         while not self._closed.wait(_PERIOD):
@@ -111,7 +112,7 @@ class Watch:
                 self._answered = time.monotonic()
             except RuntimeError as error:
                 first = str(error).splitlines()[0][:120]
-                reason = f"rank 0 at {self.launch.address} cannot be reached any more ({first})"
+                reason = f"{self.keeper} cannot be reached any more ({first})"
             if reason and not self._closed.is_set():
                 self._set("failed", reason)
                 self._end(reason)

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from restore.distributed import mean
 from restore.losses.loss import Loss
 from restore.precision import full
 from restore.ranges import Positive
@@ -24,7 +25,7 @@ class FocalFrequencyLoss(Loss):
     Args:
         alpha: exponent of the weights; 0 leaves the plain squared distance.
         patch_factor: each side is cut into so many parts, and each patch has its own spectrum.
-        ave_spectrum: compare the mean spectra of the batch.
+        ave_spectrum: compare the mean spectra of the batch, over all processes.
         log_matrix: weights of log(1 + distance ** alpha), which are more even.
     """
 
@@ -43,7 +44,7 @@ class FocalFrequencyLoss(Loss):
         """Raises `ValueError` when the sides are no multiples of `patch_factor`."""
         difference = self._spectrum(full(step.pred) - full(step.gt))  # the transform is linear
         if self.ave_spectrum:
-            difference = difference.mean(dim=0, keepdim=True)
+            difference = mean(difference.mean(dim=0, keepdim=True))
         squared = difference.real.square() + difference.imag.square()
         return (self._weights(squared.detach()) * squared).mean()
 

@@ -34,7 +34,8 @@ def build_network(options: Options, name: str, device: torch.device) -> nn.Modul
     if options.train is not None and options.train.precision == "fp64":
         network.double()
     if options.train is not None and options.train.sync_bn:
-        network = distributed.synced_batch_norm(network, device)
+        twice = name != "network_g" and options.train.discriminator.r1_weight > 0
+        network = distributed.synced_batch_norm(network, device, twice)
     if options.train is None or options.train.channels_last:
         network.to(memory_format=torch.channels_last)
     return network
