@@ -9,7 +9,7 @@ from typing import Any
 
 from restore.distributed.launch import Launch
 
-_VARIABLE = "GLOO_SOCKET_IFNAME"
+VARIABLE = "GLOO_SOCKET_IFNAME"
 _SIOCGIFADDR = 0x8915  # from Linux's sockios.h
 
 
@@ -19,7 +19,7 @@ def choose(launch: Launch, store: Any) -> None:
     By itself gloo takes the address that this node's name has, which on Debian is 127.0.1.1: nobody else gets there.
     NCCL needs no help, but what travels beside the gradients uses gloo with GPUs too.
     """
-    if launch.local_world == launch.world or _VARIABLE in os.environ or sys.platform != "linux":
+    if launch.local_world == launch.world or VARIABLE in os.environ or sys.platform != "linux":
         return
     own = _source(launch.address)
     store.set(f"at/{launch.rank}", own)
@@ -29,7 +29,7 @@ def choose(launch: Launch, store: Any) -> None:
         own = _source(outside[0]) if outside else own
     name = _name(own)
     if name is not None and not _loops(own):
-        os.environ[_VARIABLE] = name
+        os.environ[VARIABLE] = name
 
 
 def _source(host: str) -> str:

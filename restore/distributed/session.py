@@ -104,8 +104,15 @@ def _open_groups(launch: Launch, store: Any, timeout: float, device_type: str) -
     wait = timedelta(seconds=timeout)
     backend = backend_of(device_type)
     interface.choose(launch, store)
-    dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, timeout=wait)
-    _Here.beside = dist.new_group(backend="gloo", timeout=wait)
+    try:
+        dist.init_process_group(backend, store=store, rank=launch.rank, world_size=launch.world, timeout=wait)
+        _Here.beside = dist.new_group(backend="gloo", timeout=wait)
+    except RuntimeError as error:
+        raise Fault(
+            f"the ranks have met, but cannot connect to each other ({str(error).splitlines()[0][:160]}); if none of "
+            f"them has ended, name the network interface between the nodes in {interface.VARIABLE}, and with GPUs in "
+            "NCCL_SOCKET_IFNAME too"
+        ) from error
     _Here.launch = launch
 
 

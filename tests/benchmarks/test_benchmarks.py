@@ -18,6 +18,7 @@ TINIEST = {
     "start.py": "--times 1",
     "occlusions.py": "--size 64 --pictures 2 --rounds 1 --seconds 0.01",
     "kill9.py": "--times 1 --workers 0 --precision fp32",
+    "kill_ranks.py": "--kills 1 --iterations 60",
 }
 
 
