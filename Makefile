@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+JOBS ?= 2  # test files at a time; each takes a core and a gigabyte
 
 .PHONY: install quickstart test test-fast lint format bench clean
 
@@ -24,10 +25,10 @@ quickstart: $(READY)
 	@echo "TensorBoard: $(BIN)/tensorboard --logdir experiments/quickstart/tb"
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 
 test-fast: $(READY)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .

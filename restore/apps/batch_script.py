@@ -51,6 +51,7 @@ def batch_script(title: str, asked: Resources, place: str, train: str) -> str:
         place=place.rstrip("\n"),
         network=_NETWORK if asked.nodes > 1 else "",
         train=train,
+        lost=_LOST if asked.nodes > 1 else "",
     )
 
 
@@ -104,23 +105,28 @@ echo "job $job: start $((${{SLURM_RESTART_COUNT:-0}} + 1)) on $SLURM_JOB_NODELIS
 # TERM (requeue, preemption, scancel) reaches this shell as well as the training: outlive it, to write the last line.
 trap : TERM
 # When a task fails, the others end by themselves, within seconds. Would SLURM end them (--kill-on-bad-exit=1, on some
-# clusters the default), theirs would be the exit code that is told. It ends what is left a minute later.
-srun --kill-on-bad-exit=0 --wait=60 {train}
+# clusters the default), theirs would be the exit code that is told. It ends what is left 30 s later.
+srun --kill-on-bad-exit=0 --wait=30 {train}
 code=$?
+trap '' TERM  # nor may it end the commands below
 
 case $code in
   0) how="finished" ;;
   2) how="not run: the option file or the input is wrong, as said above" ;;
   75) how="stopped before its end, and saved" ;;
   130) how="interrupted" ;;
-  143) how="ended by SLURM before the training could save" ;;
+  138 | 143) how="ended by SLURM before the training could save" ;;
   137) how="killed; where oom stands above, ask for more --mem or take fewer num_workers" ;;
-  *) how="failed: the first traceback above says why" ;;
+  *) how="failed: the first error above says why" ;;
 esac
-starts=$(scontrol show job "$job" | sed -n 's/.*Restarts=\\([0-9]*\\).*/\\1/p')
+shown=$(scontrol show job "$job")
+starts=$(sed -n 's/.*Restarts=\\([0-9]*\\).*/\\1/p' <<< "$shown")
 if [ "${{starts:-0}}" -gt "${{SLURM_RESTART_COUNT:-0}}" ]; then
   how="$how; SLURM starts it again"
-elif [ $code -eq 75 ]; then
+# Where preemption has a GraceTime, SLURM puts back only what is still there at its end.
+elif [[ $code =~ ^(75|138|143)$ && $shown == *PreemptTime=[0-9]* ]] && scontrol requeue "$job" 2> /dev/null; then
+  how="$how; preempted, and queued again"
+{lost}elif [ $code -eq 75 ]; then
   how="$how; {goes_on}"
 fi
 echo "job $job: $how (exit code $code)"
@@ -149,6 +155,15 @@ _NETWORK = """
 # Only where NCCL or gloo hangs at the start: name the network that joins the nodes, as `ip addr` shows it.
 # export NCCL_SOCKET_IFNAME=ib0 GLOO_SOCKET_IFNAME=ib0
 # export NCCL_DEBUG=INFO
+"""
+
+_LOST = """\
+# SLURM misses a node after SlurmdTimeout (5 min), the training after seconds. Where not every node starts `true`, this
+# asks, but not for ever for a job that never gets going.
+elif [[ ! $code =~ ^(0|2|75|130|138|143)$ ]] && (( SECONDS > 300 || ${SLURM_RESTART_COUNT:-0} < 10 )) &&
+  ! timeout --kill-after=5 30 srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true &> /dev/null &&
+  scontrol requeue "$job" 2> /dev/null; then
+  how="a node does not answer; queued again"
 """
 
 _FIND_PROJECT = """\

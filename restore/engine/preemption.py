@@ -12,7 +12,7 @@ from restore import distributed
 from restore.distributed.watch import Watch
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
-REQUEUES = signal.SIGUSR1.name  # SLURM's warning before the time limit; when it takes a node back it requeues by itself
+REQUEUES = signal.SIGUSR1.name  # SLURM's warning before the time limit; on SIGTERM it, or the batch script, requeues
 
 
 _early: list[str] = []  # what was asked before training began

@@ -31,8 +31,11 @@ WALLS = {
 WALLS |= {"2-12:5": 2 * 86400 + 43500, "1-2:3:4": 86400 + 7440, "2-12": 2 * 86400 + 43200}
 
 STUBS = {
-    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\n"$@"\n',
-    "scontrol": '#!/bin/bash\necho "   Requeue=1 Restarts=${STUB_RESTARTS:-0} BatchFlag=1"\n'
+    "srun": '#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\n[ "$1" != true ] || exit "${STUB_LOST:-0}"\n"$@"\n',
+    "scontrol": "#!/bin/bash\n"
+    '[ "$1" != requeue ] || { echo "$2" >> "$STUB_SEEN.requeued"; echo refused >&2; exit "${STUB_REQUEUE:-0}"; }\n'
+    'echo "   Requeue=1 Restarts=${STUB_RESTARTS:-0} BatchFlag=1"\n'
+    'echo "   PreemptEligibleTime=2026-11-21T17:49:21 PreemptTime=${STUB_PREEMPTED:-None}"\n'
     'echo "   Command=$STUB_COMMAND"\n',
     "python": '#!/bin/bash\n"$STUB_PYTHON" -c "import json, sys; print(json.dumps(sys.argv[1:]))" "$@" > "$STUB_SEEN"\n'
     'echo "$SRUN_CPUS_PER_TASK" "$OMP_NUM_THREADS" "$PWD" >> "$STUB_SEEN"\nexit "${STUB_CODE:-0}"\n',
@@ -51,7 +54,7 @@ def stubs(tmp_path, monkeypatch):
         (folder / name).chmod(0o755)
     for name in [name for name in os.environ if name.startswith(("SLURM_", "SRUN_"))]:
         monkeypatch.delenv(name)
-    job = {"SLURM_JOB_ID": "12", "SLURM_CPUS_PER_TASK": "3", "SLURM_JOB_NODELIST": "gpu1"}
+    job = {"SLURM_JOB_ID": "12", "SLURM_CPUS_PER_TASK": "3", "SLURM_JOB_NODELIST": "gpu1", "SLURM_JOB_NUM_NODES": "2"}
     mine = {"STUB_PYTHON": sys.executable, "STUB_SEEN": str(tmp_path / "seen"), "STUB_COMMAND": "/nowhere/x.sbatch"}
     for name, value in (job | mine | {"PATH": f"{folder}:{os.environ['PATH']}"}).items():
         monkeypatch.setenv(name, value)
@@ -167,12 +170,13 @@ def test_a_wheel_brings_the_scripts(tmp_path):
     [
         (0, 0, 0, "finished"),
         (0, 3, 3, "finished"),
-        (1, 0, 0, "failed: the first traceback above says why"),
+        (1, 0, 0, "failed: the first error above says why"),
         (2, 0, 0, "not run: the option file or the input is wrong, as said above"),
         (75, 0, 0, "stopped before its end, and saved; submit the same again to go on"),
         (75, 1, 0, "stopped before its end, and saved; SLURM starts it again"),
         (75, 2, 1, "stopped before its end, and saved; SLURM starts it again"),
         (75, 2, 2, "stopped before its end, and saved; submit the same again to go on"),
+        (138, 0, 0, "ended by SLURM before the training could save"),
         (143, 1, 0, "ended by SLURM before the training could save; SLURM starts it again"),
         (137, 0, 0, "killed; where oom stands above, ask for more --mem or take fewer num_workers"),
     ],
@@ -184,6 +188,66 @@ def test_the_last_line_and_the_exit_code_tell_how_it_ended(code, restarts, start
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(start))
     ended = job(shipped()["one_gpu.sbatch"], "x.yml", cwd=tmp_path)
     assert ended == (code, f"job 12: {told} (exit code {code})")
+
+
+@pytest.mark.parametrize("code", [0, 1, 2, 75, 143])
+@pytest.mark.parametrize("refused", [0, 1])
+def test_a_preempted_job_asks_to_be_queued_again(code, refused, stubs, tmp_path, monkeypatch):
+    """SLURM would do it at the end of the grace time, when a job that has saved is gone."""
+    for name, value in {"CODE": str(code), "PREEMPTED": "2026-11-21T18:01:57", "REQUEUE": str(refused)}.items():
+        monkeypatch.setenv(f"STUB_{name}", value)
+    ended = job(shipped()["one_gpu.sbatch"], "x.yml", cwd=tmp_path)
+    assert ended[0] == code
+    assert (tmp_path / "seen.requeued").exists() == (code in (75, 143))
+    assert ("preempted, and queued again" in ended[1]) == (code in (75, 143) and not refused)
+    assert ("submit the same again" in ended[1]) == (code == 75 and bool(refused))
+
+
+@pytest.mark.parametrize(
+    ("code", "lost", "starts", "refused", "told"),
+    [
+        (1, 1, 0, 0, "a node does not answer; queued again"),
+        (137, 124, 9, 0, "a node does not answer; queued again"),
+        (1, 0, 0, 0, "failed: the first error above says why"),  # a crash of the training: the nodes are well
+        (1, 1, 10, 0, "failed: the first error above says why"),  # not for ever
+        (1, 1, 0, 1, "failed: the first error above says why"),
+        (0, 1, 0, 0, "finished"),
+        (2, 1, 0, 0, "not run: the option file or the input is wrong, as said above"),
+        (75, 1, 0, 0, "stopped before its end, and saved; submit the same again to go on"),
+        (143, 1, 0, 0, "ended by SLURM before the training could save"),
+    ],
+)
+def test_a_job_that_lost_a_node_asks_to_be_queued_again(
+    code, lost, starts, refused, told, stubs, tmp_path, monkeypatch
+):
+    values = {"CODE": code, "LOST": lost, "REQUEUE": refused, "RESTARTS": starts}
+    for name, value in values.items():
+        monkeypatch.setenv(f"STUB_{name}", str(value))
+    monkeypatch.setenv("SLURM_RESTART_COUNT", str(starts))
+    ended = job(shipped()["many_nodes.sbatch"], "x.yml", cwd=tmp_path)
+    assert ended == (code, f"job 12: {told} (exit code {code})")
+    asked = (tmp_path / "seen.requeued").exists()
+    assert asked == ("queued again" in told or bool(refused))
+
+
+def test_a_long_run_that_lost_a_node_is_queued_again_however_often_it_was(stubs, tmp_path, monkeypatch):
+    for name, value in {"STUB_CODE": 1, "STUB_LOST": 1, "SLURM_RESTART_COUNT": 50, "SECONDS": 301}.items():
+        monkeypatch.setenv(name, str(value))
+    assert "queued again" in job(shipped()["many_nodes.sbatch"], "x.yml", cwd=tmp_path)[1]
+
+
+def test_only_scripts_of_several_nodes_ask_the_nodes(work):
+    assert [name for name, text in shipped().items() if "SLURM_JOB_NUM_NODES" in text] == ["many_nodes.sbatch"]
+    assert "SLURM_JOB_NUM_NODES" in generated(work, "--nodes", "2", "--gpus", "2")
+    assert "SLURM_JOB_NUM_NODES" not in generated(work, "--gpus", "2")
+
+
+def test_the_signal_of_a_requeue_does_not_cut_off_the_last_line(stubs, tmp_path, monkeypatch):
+    """SLURM sends it to all that belongs to the job's shell, `scontrol` too."""
+    (stubs / "scontrol").write_text("#!/bin/bash\nkill -TERM $PPID $$; sleep 0.2; echo PreemptTime=2026\n")
+    monkeypatch.setenv("STUB_CODE", "75")
+    line = job(shipped()["one_gpu.sbatch"], "/x.yml", cwd=tmp_path)[1]
+    assert line.endswith("preempted, and queued again (exit code 75)")
 
 
 def test_a_task_of_an_array_is_not_taken_for_another(stubs, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""A real SLURM on this machine: munged, slurmctld, and a slurmd for each of four pretended nodes."""
+"""A real SLURM on this machine: munged, slurmctld, and a slurmd for each of seven pretended nodes."""
 
 import contextlib
 import os
@@ -16,7 +16,7 @@ import pytest
 
 DAEMONS = ("munged", "slurmctld", "slurmd")
 SBIN = "/usr/sbin:/sbin"  # where Debian has them; a user's PATH may not
-NODES = ("127.0.0.1", "127.0.0.2", "127.0.0.3", "127.0.0.4")  # names that resolve, as those of a cluster do
+NODES = tuple(f"127.0.0.{number}" for number in range(1, 8))  # names that resolve, as those of a cluster do
 
 # SLURM's waits are as short as they go: a requeued job starts again after `cred_expire`, when the scheduler looks next,
 # which is each second. Pretended: 64 CPUs, 1 TB and four GPUs a node, character devices that any machine has.
@@ -55,12 +55,13 @@ SchedulerParameters=sched_interval=1,bf_interval=1,batch_sched_delay=0,sched_min
 ReturnToService=2
 JobRequeue=1
 MinJobAge=3600
-SlurmdTimeout=60
-NodeName=127.0.0.[1-4] NodeHostname={host} Port={slurmd_ports} CPUs=64 RealMemory=1000000 Gres=gpu:4
+SlurmdTimeout=300
+NodeName=127.0.0.[1-7] NodeHostname={host} Port={slurmd_ports} CPUs=64 RealMemory=1000000 Gres=gpu:4
 PartitionName=main Nodes=127.0.0.1 Default=YES PriorityTier=10 PreemptMode=OFF State=UP
 PartitionName=low Nodes=127.0.0.2 PriorityTier=1 PreemptMode=REQUEUE GraceTime=30 OverSubscribe=EXCLUSIVE State=UP
 PartitionName=high Nodes=127.0.0.2 PriorityTier=10 PreemptMode=OFF OverSubscribe=EXCLUSIVE State=UP
 PartitionName=pair Nodes=127.0.0.[3-4] PriorityTier=10 PreemptMode=OFF State=UP
+PartitionName=spare Nodes=127.0.0.[5-7] PriorityTier=10 PreemptMode=OFF State=UP
 """
 
 
@@ -188,9 +189,9 @@ class Cluster:
         command = ("sbatch", "--parsable", f"--job-name={name}", f"--output={log}", *options, str(script), *arguments)
         return Job(self, self.run(*command).strip(), log)
 
-    def run(self, *command: str) -> str:
-        """Runs one of SLURM's commands. Returns what it printed."""
-        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
+    def run(self, *command: str, folder: Path | None = None) -> str:
+        """Runs one of SLURM's commands, or one that runs these. Returns what it printed."""
+        done = subprocess.run(command, env=self.environment, cwd=folder, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
         return done.stdout
 

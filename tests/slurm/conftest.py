@@ -1,6 +1,7 @@
 """One SLURM for all tests of this folder, and the experiment that its jobs train."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,17 @@ class Desk:
         seconds = f"train.losses.pixel.seconds={1 if slow else 0}"
         arguments = self._arguments(name, seconds, *overrides)
         return self.cluster.submit(SCRIPTS / f"{script}.sbatch", *arguments, name=name, options=(*ONE_CORE, *options))
+
+    def chain(self, name: str, links: int, *overrides: str) -> list[Job]:
+        """Submits what `restore slurm --chain` writes."""
+        asked = ["--gpus", "0", "--cpus", "1", "--time", "10", "--chain", str(links), "--submit"]
+        command = ["-m", "restore", "slurm", "-opt", *self._arguments(name, f"name={name}", *overrides), *asked]
+        python = ["env", f"PYTHONPATH={REPOSITORY}", sys.executable]
+        folder = self.cluster.root / "jobs"
+        told = self.cluster.run(*python, *command, folder=folder)
+        numbers = re.findall(r"Submitted batch job (\d+)", told)
+        assert len(numbers) == links, told
+        return [Job(self.cluster, number, folder / f"{name}-{number}.out") for number in numbers]
 
     def experiment(self, job: Job, name: str = "tiny") -> Path:
         """The folder that a job trains in."""

@@ -1,4 +1,4 @@
-"""What the jobs' option file plugs in: a loss that is slow, and one that raises."""
+"""What the jobs' option file plugs in: a loss that is slow, one that is late, and one that raises."""
 
 import os
 import time
@@ -25,6 +25,16 @@ class SlowL1Loss(L1Loss):
     def forward(self, step: Step) -> Tensor:
         time.sleep(self.seconds)
         return super().forward(step)
+
+
+@LOSSES.register
+class LateL1Loss(SlowL1Loss):
+    """L1 with which a run takes its time to start, until the job has been restarted."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(seconds)
+        print("building the loss", flush=True)
+        time.sleep(5 if self.seconds else 0)
 
 
 @LOSSES.register

@@ -12,12 +12,19 @@ PAIR = ("--partition=pair", "--ntasks-per-node=1", "--gres=gpu:1")  # the preten
 
 @pytest.fixture(scope="module", autouse=True)
 def early(desk):
-    """Jobs that start beside the first tests. SLURM looks at limits every half minute, hence one of two minutes."""
-    return SimpleNamespace(
-        limited=desk.submit("time_limit", options=("--time=2", "--signal=USR1@60")),
+    """Jobs that start, or come to grief, beside the first tests: much of their time is SLURM's waiting."""
+    jobs = SimpleNamespace(
+        limited=desk.submit("time_limit", options=("--time=2", "--signal=USR1@60")),  # looked at every half minute
         requeued=desk.submit("requeued"),
         preempted=desk.submit("preempted", options=("--partition=low",)),
+        chain=desk.chain("chain", 2, "train.losses.pixel.seconds=0.2"),
+        missed=desk.submit("node_not_missed", script="many_nodes", options=(*PAIR, "--partition=spare")),
     )
+    desk.has_saved(jobs.chain[0], "chain")
+    desk.cluster.run("scancel", "--signal=USR1", jobs.chain[0].number)
+    desk.has_saved(jobs.missed)
+    desk.cluster.kill_node("127.0.0.6")
+    return jobs
 
 
 def test_completes(desk):
@@ -39,6 +46,7 @@ def test_preempted_by_a_higher_partition(desk, early):
     desk.has_saved(early.preempted)
     desk.cluster.submit("--wrap=sleep 1", name="preempting", options=("--partition=high",))
     assert_resumed(desk, early.preempted, "SIGTERM: saved at iteration")
+    early.preempted.told("and saved; preempted, and queued again .exit code 75")
 
 
 def test_a_mistake_in_the_options_ends_with_2(desk):
@@ -48,7 +56,7 @@ def test_a_mistake_in_the_options_ends_with_2(desk):
 
 
 def test_a_crash_ends_with_1_and_is_not_requeued(desk):
-    job = desk.submit("crash", "train.losses.pixel.type=BrokenL1Loss")
+    job = desk.submit("crash", "train.losses.pixel.type=BrokenL1Loss", script="many_nodes", options=PAIR)
     fields = job.ends("FAILED")
     assert (fields["ExitCode"], fields["Restarts"]) == ("1:0", "0")
     job.told("Traceback", "RuntimeError: a mistake in the program", "failed: .*exit code 1.$")
@@ -92,6 +100,34 @@ def test_one_of_two_nodes_is_lost(desk):
     with desk.cluster.without("127.0.0.4"):
         job.wait(lambda: job.fields()["JobState"] == "PENDING", "queued again")
     assert_resumed(desk, job, processes=2)
+
+
+def test_one_of_two_nodes_is_lost_and_slurm_has_not_noticed(desk, early):
+    job = early.missed
+    job.wait(lambda: job.fields()["Restarts"] == "1", "queued again")
+    desk.cluster.run("scontrol", "update", "nodename=127.0.0.6", "state=down", "reason=SlurmdTimeout")  # of 5 minutes
+    assert_resumed(desk, job, processes=2)
+    lost = ("rank 1 was last heard of", "a node does not answer; queued again .exit code 1")
+    # Its second start, on the other nodes, SLURM 22.05 denies: `Invalid generic resource (gres) specification`.
+    job.told(r"start 1 on 127.0.0.\[5-6\]", *lost, r"start \d on 127.0.0.\[5,7\]", "resumed from", "finished")
+
+
+def test_asked_to_stop_while_it_starts(desk):
+    options = ("--ntasks-per-node=2", "--gres=gpu:2")
+    job = desk.submit("starting", "train.losses.pixel.type=LateL1Loss", script="one_node", options=options)
+    job.wait(lambda: job.log.exists() and "building the loss" in job.log.read_text(), "starting")
+    desk.cluster.run("scancel", "--signal=USR1", job.number)
+    assert_resumed(desk, job, "SIGUSR1: saved at iteration [12];", processes=2)
+
+
+def test_a_chain_goes_on_where_its_first_job_stopped(desk, early):
+    first, second = early.chain
+    fields = first.ends("FAILED")
+    assert (fields["ExitCode"], fields["Restarts"]) == ("75:0", "0")
+    first.told("SIGUSR1: saved at iteration .* is not requeued", "and saved; the next job of the chain goes on")
+    assert second.ends("COMPLETED")["Restarts"] == "0"
+    second.told("start 1", r"iterations [1-9]\d* to 240", "finished .exit code 0")
+    assert_same_run(desk.whole(), desk.experiment(second, "chain"))
 
 
 def assert_resumed(desk, job, *told: str, processes: int = 1) -> None:
