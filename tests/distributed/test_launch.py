@@ -83,7 +83,7 @@ def test_a_broken_environment_is_told(broken):
 
 
 @pytest.mark.parametrize(
-    "missing", [*(SRUN.keys() - {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}), "WORLD_SIZE", "MASTER_PORT"]
+    "missing", [*sorted(SRUN.keys() - {"SLURM_STEP_NUM_TASKS", "SLURM_PROCID"}), "WORLD_SIZE", "MASTER_PORT"]
 )
 def test_a_variable_that_is_missing_is_told(missing):
     launcher = SRUN if missing in SRUN else TORCHRUN
