@@ -116,7 +116,7 @@ case $code in
   75) how="stopped before its end, and saved" ;;
   130) how="interrupted" ;;
   138 | 143) how="ended by SLURM before the training could save" ;;
-  137) how="killed; where oom stands above, ask for more --mem or take fewer num_workers" ;;
+  137) how="killed; submitted again it goes on from the last checkpoint; with more --mem where oom stands above" ;;
   *) how="failed: the first error above says why" ;;
 esac
 shown=$(scontrol show job "$job")

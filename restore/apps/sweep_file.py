@@ -216,7 +216,7 @@ def point_names(prefix: str, points: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).strip("[]{}")
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).strip("[]{}").replace("e+", "e")
 
 
 # -- the points

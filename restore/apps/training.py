@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -60,39 +61,48 @@ def _begin(option_file: str, given: Sequence[str], start: Start) -> None:
         if start.stage:
             stages = [_alone(stages, start.stage)]
 
-    from restore.distributed import joined
-    from restore.engine.device import pick_device
-    from restore.engine.experiment import debug_options
+        from restore.distributed import joined
+        from restore.engine.device import pick_device
+        from restore.engine.experiment import debug_options
 
-    if start.debug:
-        stages = [debug_options(options) for options in stages]
-    with joined(launch, stages[0].dist, pick_device(stages[0].device, launch.local_rank).type):
+        if start.debug:
+            stages = [debug_options(options) for options in stages]
+        device = pick_device(stages[0].device, launch.local_rank)
+    with joined(launch, stages[0].dist, device.type):
         _train(stages, Path(option_file), start, launch)
 
 
 def _train(stages: list["Options"], source: Path, start: Start, launch: Launch) -> None:
     from restore import distributed
+    from restore.engine.claim import claimed
     from restore.engine.experiment import Experiment
     from restore.engine.logging import Log
     from restore.engine.stages import train_stages
 
     experiment, log = Experiment(stages), Log(None)
-    checkpoint, passed_over = distributed.from_main(partial(_checkpoint, start, experiment))
-    resuming = start.auto_resume or checkpoint is not None
+    resuming = start.auto_resume or start.resume is not None
     archive = start.archive or (start.debug and not resuming)
     if distributed.is_main() and not resuming and not archive:
         experiment.refuse_if_taken()
+    there = experiment.path.is_dir()
+    with ExitStack() as claims:
+        if distributed.is_main() and there:  # before its newest checkpoint is looked for
+            claims.enter_context(claimed(experiment.path, log.info))
+        checkpoint, passed_over = distributed.from_main(partial(_checkpoint, start, experiment))
 
-    def prepare() -> None:
-        if distributed.is_main():
-            experiment.prepare(resuming, archive, source)
-        distributed.barrier()
-        log.path = experiment.log
-        log.info(str(launch))
-        for reason in passed_over:
-            log.warning(f"passed over: {reason}")
+        def prepare() -> None:
+            if distributed.is_main():
+                experiment.prepare(resuming, archive, source)
+                if archive or not there:
+                    claims.enter_context(claimed(experiment.path, log.info))
+                    experiment.refuse_if_begun()
+            distributed.barrier()
+            log.path = experiment.log
+            log.info(str(launch))
+            for reason in passed_over:
+                log.warning(f"passed over: {reason}")
 
-    train_stages(stages, experiment, log, checkpoint, prepare, start.debug)
+        train_stages(stages, experiment, log, checkpoint, prepare, start.debug)
 
 
 def _checkpoint(start: Start, experiment: "Experiment") -> tuple["Checkpoint | None", list[str]]:

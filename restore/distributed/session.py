@@ -12,7 +12,7 @@ from restore.distributed import interface
 from restore.distributed.launch import Launch
 from restore.distributed.ranks import _Here, backend_of
 from restore.distributed.watch import Watch
-from restore.errors import EXIT_FAULT, Fault, Preempted, RestoreError
+from restore.errors import EXIT_FAULT, EXIT_INTERRUPTED, Fault, Preempted, RestoreError
 
 if TYPE_CHECKING:
     from restore.options.schema import Distributed
@@ -130,8 +130,10 @@ def _end(watch: Watch, error: BaseException) -> NoReturn:
         _close_groups()
         _leave(error.exit_code, f"stopped: {error}" if watch.launch.rank == 0 else None)
     code = error.exit_code if isinstance(error, RestoreError) else EXIT_FAULT
-    if isinstance(error, KeyboardInterrupt | SystemExit):
-        code, told = (130, None) if isinstance(error, KeyboardInterrupt) else (int(error.code or 0), None)
+    if isinstance(error, KeyboardInterrupt):  # as a terminal sends it, to all of them
+        _leave(EXIT_INTERRUPTED, None)
+    if isinstance(error, SystemExit):
+        code, told = int(error.code or 0), None
     elif isinstance(error, RestoreError):
         told = f"error: {watch.name}: {error}"
     elif _follows(error):

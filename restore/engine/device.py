@@ -15,6 +15,8 @@ _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
 _KEEP = 2**30  # bytes
 
+_SLURMS_GPUS = ("SLURM_JOB_GPUS", "SLURM_STEP_GPUS", "SLURM_GPUS_ON_NODE")  # set in jobs that asked for some
+
 
 def pick_device(name: str, number: int = 0) -> torch.device:
     """The device an option names; `auto` takes CUDA where there is one. Raises `UserError` where there is none.
@@ -24,6 +26,11 @@ def pick_device(name: str, number: int = 0) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+        if name == "cpu" and any(variable in os.environ for variable in _SLURMS_GPUS):
+            raise UserError(
+                "this job has GPUs, but PyTorch finds none that it can use: the environment may hold a PyTorch for "
+                "CPUs, or the driver be too old; `device: cpu` trains without"
+            )
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device: cuda is asked for, but PyTorch finds no usable GPU; use device: auto or cpu")
     if name == "mps" and not torch.backends.mps.is_available():

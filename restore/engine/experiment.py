@@ -33,6 +33,13 @@ class Experiment:
                 "another `name` starts beside it"
             )
 
+    def refuse_if_begun(self) -> None:
+        """Raises `UserError` where another run has begun in a folder that was not there when this one looked."""
+        if self.checkpoints.exists():
+            raise UserError(
+                f"{self.path}: another run of this name began at the same time; start again, and it goes on"
+            )
+
     def prepare(self, resuming: bool, archive: bool, source: Path) -> None:
         """Makes the folder and copies the option file into it.
 

@@ -178,7 +178,12 @@ def test_a_wheel_brings_the_scripts(tmp_path):
         (75, 2, 2, "stopped before its end, and saved; submit the same again to go on"),
         (138, 0, 0, "ended by SLURM before the training could save"),
         (143, 1, 0, "ended by SLURM before the training could save; SLURM starts it again"),
-        (137, 0, 0, "killed; where oom stands above, ask for more --mem or take fewer num_workers"),
+        (
+            137,
+            0,
+            0,
+            "killed; submitted again it goes on from the last checkpoint; with more --mem where oom stands above",
+        ),
     ],
 )
 def test_the_last_line_and_the_exit_code_tell_how_it_ended(code, restarts, start, told, stubs, tmp_path, monkeypatch):
