@@ -40,6 +40,7 @@ TINY = {  # a network without an entry is built with its defaults
     "VGGStyleDiscriminator": Tiny({"num_feat": 2}, size=(128, 128), out=(1, 1), odd=False),
     "PatchGAN": Tiny({"num_feat": 4}, size=(64, 96), out=(6, 10), odd=False),
     "UNet": Tiny({"mask_channel": False, "num_feat": 4, "num_level": 2}),
+    "GANsformer": Tiny({"mask_channel": False, "num_feat": 4, "num_level": 2, "num_latent": 3, "latent_dim": 8}),
     "ContextEncoder": Tiny({"mask_channel": False, "num_feat": 4, "num_level": 2, "num_bottleneck": 8}),
     "FacialComponentDiscriminator": Tiny({"num_feat": 4}, size=(32, 40), out=(8, 10), odd=False),
 }
