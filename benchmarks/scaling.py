@@ -26,11 +26,12 @@ from benchmarks.peers import finish
 from restore import distributed
 from restore.distributed import ranks
 from restore.engine.update import Update
-from restore.options.schema import Distributed, Options
+from restore.options.schema import Distributed, Options, Precision
 from restore.registry import ARCHS, TASKS, Part
 from restore.tasks.task import Task
 
 ON_GPU = torch.cuda.is_available()
+PRECISION: Precision = "bf16" if ON_GPU else "fp32"
 GPUS = (1, 8, 16, 32, 64, 128, 256, 512)
 MSRRESNET = {"type": "MSRResNet", "num_feat": 64, "num_block": 16}
 PATCHGAN = {"type": "PatchGAN"}
@@ -105,21 +106,20 @@ def build(case: Case) -> Task:
     """The task of a case, ready to train."""
     losses: dict[str, Any] = {"pixel": {"type": "L1Loss"}}
     train: dict[str, Any] = {"total_iter": 1, "optim_g": {"type": "Adam", "lr": 1e-4}, "losses": losses}
-    train["precision"] = "bf16" if ON_GPU else "fp32"
+    train["precision"] = PRECISION
     data = {"name": "scaling", "scale": case.scale, "network_g": case.network_g, "train": train}
     if case.network_d:
         losses["gan"] = {"type": "GANLoss", "weight": 0.1}
         train["optim_d"] = {"type": "Adam", "lr": 1e-4}
         data["network_d"] = case.network_d
     options = Options.model_validate(data)
-    task: Task = TASKS.build(options.task, options=options, device=device(), autocast=update_of(options).autocast)
+    task: Task = TASKS.build(options.task, options=options, device=device(), autocast=updating().autocast)
     return task
 
 
-def update_of(options: Options) -> Update:
+def updating() -> Update:
     """What takes the optimizer's steps."""
-    assert options.train is not None
-    return Update(options.train.precision, None, device())
+    return Update(PRECISION, None, device())
 
 
 def stepper(task: Task, case: Case, unsynced: bool = False) -> Callable[[], None]:
@@ -127,7 +127,7 @@ def stepper(task: Task, case: Case, unsynced: bool = False) -> Callable[[], None
     small = case.gt_size // case.scale
     batch = {"gt": torch.rand(case.batch, 3, case.gt_size, case.gt_size), "lq": torch.rand(case.batch, 3, small, small)}
     batch = {name: tensor.to(device()) for name, tensor in batch.items()}
-    update = Update("bf16" if ON_GPU else "fp32", None, device())
+    update = updating()
 
     def step() -> None:
         prepared = task.prepare(batch, 1)

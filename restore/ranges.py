@@ -9,3 +9,9 @@ LARGEST = 10**12  # more than any run counts to; far beyond it the lengths of lo
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+
+def multiples_around(number: int, divisor: int) -> str:
+    """The multiples of `divisor` next to `number`, below and above, for messages: `6 or 8`."""
+    below = number // divisor * divisor
+    return " or ".join(str(multiple) for multiple in (below, below + divisor) if multiple)

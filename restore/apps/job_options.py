@@ -52,14 +52,15 @@ def resources(args: argparse.Namespace, stages: Sequence["Options"]) -> Resource
 
 def check_fit(options: "Options", asked: Resources) -> None:
     """Raises `UserError` where the batch cannot be shared out over the processes, or the cores are too few."""
+    from restore.ranges import multiples_around  # not with the command line: it brings pydantic
+
     data, train = options.datasets.train, options.train
     if data is None or train is None:
         raise UserError(f"{options.name}: the option file has no `train` section, and a job trains")
     ranks = asked.nodes * asked.tasks
     parts = ranks * train.accumulate
     if data.batch_size % parts:
-        below = data.batch_size // parts * parts
-        good = " or ".join(str(size) for size in (below, below + parts) if size)
+        good = multiples_around(data.batch_size, parts)
         told = f" times accumulate {train.accumulate}" if train.accumulate > 1 else ""
         raise UserError(
             f"datasets.train.batch_size: {data.batch_size} cannot be shared out over {ranks} processes{told}; "

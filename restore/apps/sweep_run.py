@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,6 +15,7 @@ import yaml
 from restore.apps.sweep_file import Point, Sweep
 from restore.apps.training import Start, train
 from restore.distributed.launch import Launch
+from restore.engine.experiment import differences
 from restore.errors import EXIT_INTERRUPTED, EXIT_RESUMABLE, Preempted, RestoreError, UserError
 
 OUTCOME = "outcome.txt"  # in a point's folder: one line, how its training ended
@@ -36,7 +37,7 @@ def outcome(point: Point) -> str | None:
 
 def is_done(point: Point) -> bool:
     """Whether a point was trained to its end with the options that it has now."""
-    return outcome(point) == DONE and not any(_differences(_saved(point), _now(point)))
+    return outcome(point) == DONE and not any(differences(_saved(point), _now(point)))
 
 
 def refuse_others(points: Sequence[Point]) -> None:
@@ -44,7 +45,7 @@ def refuse_others(points: Sequence[Point]) -> None:
     lines = [
         f"{point.folder / OPTIONS}: {key}: was {before}, now {now}; give the sweep another name, or remove that folder"
         for point in points
-        for key, before, now in _differences(_saved(point), _now(point))
+        for key, before, now in differences(_saved(point), _now(point))
         if not key.startswith(FREE) and key.rpartition(".")[2] not in FREE_WORDS
     ]
     if lines:
@@ -61,14 +62,6 @@ def _now(point: Point) -> Any:
     from restore.engine.experiment import dump_stages
 
     return yaml.safe_load(dump_stages(point.stages))
-
-
-def _differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in dict.fromkeys([*before, *now]):
-            yield from _differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
-    elif before != now:
-        yield key, before, now
 
 
 def _note(point: Point, text: str) -> None:

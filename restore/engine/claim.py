@@ -36,7 +36,7 @@ def claimed(folder: Path, tell: Callable[[str], object]) -> Iterator[None]:
     try:
         _wait(file, path, tell)
         os.truncate(file, 0)
-        os.pwrite(file, _me().encode(), 0)
+        os.write(file, _me().encode())
         yield
     finally:
         os.close(file)
@@ -57,8 +57,10 @@ def _wait(file: int, path: Path, tell: Callable[[str], object]) -> None:
 
 
 def _taken(file: int) -> bool:
-    import fcntl
-
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,6 +86,15 @@ def dump_stages(stages: Sequence[Options]) -> str:
     changed = [name | _difference(whole[0], each) for name, each in zip(names, whole, strict=True)]
     text: str = yaml.safe_dump({**whole[0], "stages": changed}, sort_keys=False, allow_unicode=True)
     return text
+
+
+def differences(before: Any, now: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Where two sets of options, as plain data, differ: the dotted key and both values, None for what is missing."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in dict.fromkeys([*before, *now]):
+            yield from differences(before.get(name), now.get(name), f"{key}.{name}" if key else str(name))
+    elif before != now:
+        yield key, before, now
 
 
 def _difference(base: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:

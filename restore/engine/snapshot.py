@@ -7,7 +7,7 @@ from torch import nn
 
 from restore import __version__, distributed
 from restore.engine.checkpoint import Checkpoint, state_bytes
-from restore.engine.experiment import dump, plain
+from restore.engine.experiment import differences, dump, plain
 from restore.errors import UserError
 from restore.weights import load_weights, locate, weights_bytes
 
@@ -81,14 +81,11 @@ def begin_from(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     trainer.log.info(f"begins with the weights of {checkpoint.path}")
 
 
-def _changes(before: Any, now: Any, key: str = "") -> Iterator[str]:
+def _changes(before: Any, now: Any) -> Iterator[str]:
     """What differs between two sets of options; the optimizer's own settings go on as they were saved."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in [*before, *(name for name in now if name not in before)]:
-            yield from _changes(before.get(name), now.get(name), f"{key}.{name}" if key else name)
-    elif before != now:
+    for key, old, new in differences(before, now):
         kept = "; the checkpoint's stays" if key.startswith("train.optim_") else ""
-        yield f"{key}: {before} -> {now}{kept}"
+        yield f"{key}: {old} -> {new}{kept}"
 
 
 def _parts(trainer: "Trainer") -> dict[str, str]:

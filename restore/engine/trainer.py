@@ -28,6 +28,7 @@ from restore.errors import Fault, Preempted, UserError
 from restore.options.schema import Options, Train
 from restore.precision import full
 from restore.progress import duration, watched
+from restore.ranges import multiples_around
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.task import Phase, Task
@@ -246,11 +247,10 @@ class Trainer:
     def _check_parts(self) -> None:
         parts = distributed.world() * self.train.accumulate
         if distributed.world() > 1 and self.data.batch_size % parts:
-            lower = self.data.batch_size // parts * parts
-            sizes = " or ".join(str(size) for size in (lower, lower + parts) if size)
             raise UserError(
                 f"datasets.train.batch_size: {self.data.batch_size} pictures, which is over all processes, do not "
-                f"divide by {distributed.world()} processes x accumulate {self.train.accumulate}; take {sizes}"
+                f"divide by {distributed.world()} processes x accumulate {self.train.accumulate}; "
+                f"take {multiples_around(self.data.batch_size, parts)}"
             )
 
     # -- validating
