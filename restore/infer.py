@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for the results")
     parser.add_argument("--model", required=True, help="a checkpoint, an experiment's folder, or a weights file")
     parser.add_argument("--network_g", metavar="YAML", help="its network, if the file does not say: {type: UNet, ...}")
+    parser.add_argument("--task", metavar="YAML", help="what it does otherwise than its file says: {num_steps: 20}")
     hole = parser.add_mutually_exclusive_group(required=True)
     hole.add_argument(
         "--mask",
@@ -40,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     seen.add_argument("--size", type=positive, help="side of the face's frame, as in training (its file's, or 256)")
     seen.add_argument("--whole", action="store_true", help="show the network the whole picture, no frame")
     parser.add_argument("--format", choices=("lossless", "keep"), default="lossless", help="keep: JPEG stays JPEG")
+    parser.add_argument("--candidates", type=positive, default=1, metavar="K", help="results of each picture (1)")
     parser.add_argument("--no_compare", action="store_true", help="no NAME_compare.png beside each result")
     parser.add_argument("--overwrite", action="store_true", help="do again what is there")
     add_shard(parser)

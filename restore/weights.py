@@ -1,4 +1,4 @@
-"""Network weights in files: safetensors that say which network they belong to, and BasicSR's `.pth`."""
+"""Network weights in files: safetensors that say which network they belong to, BasicSR's `.pth`, diffusers' folders."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from restore import diffusers_folder
 from restore.errors import UserError
 
 PARAM_KEYS = ("params_ema", "params", "state_dict")  # where BasicSR's files, and Lightning's, keep the weights
@@ -83,7 +84,8 @@ def locate(path: Path, network: str = "network_g") -> Path:
     """The weights file that `path` means: itself, or a checkpoint's, the averaged one where there is one.
 
     Args:
-        path: a weights file, a checkpoint directory, `checkpoints/best`, or an experiment's folder (best, else latest).
+        path: a weights file, a checkpoint directory, `checkpoints/best`, an experiment's folder (best, else latest), or
+            a folder that diffusers saved.
         network: which network of a checkpoint.
 
     Raises:
@@ -95,7 +97,12 @@ def locate(path: Path, network: str = "network_g") -> Path:
         for name in (f"{network}_ema", network):
             if (path / f"{name}.safetensors").is_file():
                 return path / f"{name}.safetensors"
-        raise UserError(f"{path}: no {network}.safetensors in this folder; name a checkpoint or a weights file")
+        if (weights := diffusers_folder.weights_file(path)) is not None:
+            return weights
+        raise UserError(
+            f"{path}: neither {network}.safetensors nor diffusers' config.json in this folder; name a checkpoint or a "
+            "weights file"
+        )
     if not path.is_file():
         raise UserError(f"{path}: no such weights file or checkpoint")
     return path
@@ -112,6 +119,12 @@ def read_weights(path: Path, param_key: str | None = None) -> Weights:
         UserError: missing, broken, or not made of tensors.
     """
     path = locate(path)
+    if facts := diffusers_folder.facts_beside(path):
+        return Weights(diffusers_folder.renamed(_read(path, param_key).tensors), facts)
+    return _read(path, param_key)
+
+
+def _read(path: Path, param_key: str | None) -> Weights:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     try:
@@ -221,6 +234,8 @@ def _listed(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
 def read_facts(path: Path) -> dict[str, Any]:
     """What a weights file says of itself, its tensors unread. `path` and errors are those of `read_weights`."""
     path = locate(path)
+    if facts := diffusers_folder.facts_beside(path):
+        return facts
     return _read_safetensors(path, tensors=False).facts if path.suffix == ".safetensors" else {}
 
 

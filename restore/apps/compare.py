@@ -37,6 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=YAML",
         help="the network of a model whose file does not say: NAME='{type: EDSR, ...}'",
     )
+    parser.add_argument(
+        "--task",
+        nargs="+",
+        default=[],
+        metavar="NAME=YAML",
+        help="what a model's task does otherwise than its file says: NAME='{num_steps: 20}'",
+    )
     add_pictures(parser, gt_required=True)
     parser.add_argument("--scale", type=int, help="GT size over LQ size, where no model's file says it")
     metrics = "psnr ssim by default, and those of the hole"
@@ -126,14 +133,19 @@ class Timed:
 
 def _models(args: argparse.Namespace) -> "dict[str, Options]":
     """The options that stand for each model."""
-    named, networks = _pairs(args.models, "--models"), _pairs(args.network_g, "--network_g")
+    named, networks, tasks = (
+        _pairs(args.models, "--models"),
+        _pairs(args.network_g, "--network_g"),
+        _pairs(args.task, "--task"),
+    )
     for name in named:
         if name in (*args.baselines, *COLUMNS):
             raise UserError(f"--models {name}=...: `{name}` is a column already; choose another name")
-    for name in networks:
-        if name not in named:
-            raise UserError(f"--network_g {name}=...: no model of that name{nearest(name, named)}")
-    models = {name: _options(args, path, networks.get(name)) for name, path in named.items()}
+    for flag, given in (("--network_g", networks), ("--task", tasks)):
+        for name in given:
+            if name not in named:
+                raise UserError(f"{flag} {name}=...: no model of that name{nearest(name, named)}")
+    models = {name: _options(args, name, path, networks.get(name), tasks.get(name)) for name, path in named.items()}
     scales = {name: options.scale for name, options in models.items()}
     if len(set(scales.values())) > 1:
         told = ", ".join(f"{name} x{scale}" for name, scale in scales.items())
@@ -141,9 +153,9 @@ def _models(args: argparse.Namespace) -> "dict[str, Options]":
     return models
 
 
-def _options(args: argparse.Namespace, path: str, network: str | None) -> "Options":
+def _options(args: argparse.Namespace, name: str, path: str, network: str | None, task: str | None) -> "Options":
     """The options that `restore test --model` has for one model, and what is said here besides."""
-    from restore.apps.evaluate import document_for
+    from restore.apps.evaluate import document_for, override_task
     from restore.options.check import validate
     from restore.options.document import Mark
     from restore.options.load import apply_override
@@ -152,6 +164,8 @@ def _options(args: argparse.Namespace, path: str, network: str | None) -> "Optio
     document.marks[()] = Mark("restore compare")
     if args.scale:
         document.data["scale"] = args.scale
+    document.data.setdefault("task", {"type": "Restoration"})
+    override_task(document, task, f"--task {name}")
     for override in args.set:
         apply_override(document, override)
     return validate(document)
@@ -195,6 +209,7 @@ def _facts(options: "Options | None") -> dict[str, Any]:
     network = {"type": options.network_g.type, **options.network_g.args}
     return {
         "network": network,
+        "task": {"type": options.task.type, **options.task.args},
         "weights": str(weights),
         "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
     }

@@ -41,6 +41,7 @@ from restore.options.schema import EvalData, Options
 from restore.pretrained import sha256_of
 from restore.progress import watched
 from restore.registry import ARCHS, METRICS, Part
+from restore.signature import takes_time
 from restore.weights import locate, read_facts, read_weights
 
 WHOLE = Shard()
@@ -166,16 +167,36 @@ def document_for(args: argparse.Namespace) -> Document:
             "report": bool(args.gt),
         },
     }
-    document = Document("restore test", data | ({"task": inpainting_task(facts)} if inpainting else {}))
+    if _predicts_noise(network) or inpainting:
+        data["task"] = inpainting_task(facts, network)
+    document = Document("restore test", data)
     document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
     document.marks[("network_g",)] = Mark("--network_g" if args.network_g else "--model")
     return document
 
 
-def inpainting_task(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The task that a network for inpainting was trained with, as its weights say; else the task's defaults."""
+def inpainting_task(facts: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    """The task that a network for inpainting was trained with, as its weights say; else the defaults of its kind."""
+    kind = "Diffusion" if _predicts_noise(network) else "Inpainting"
     task: dict[str, Any] = facts.get("task") or {}
-    return task if task.get("type") == "Inpainting" else {"type": "Inpainting"}
+    return task if task.get("type") == kind else {"type": kind}
+
+
+def override_task(document: Document, text: str | None, flag: str) -> None:
+    """Lays a section such as `{num_steps: 20}`, given with a flag, over the document's task. Raises `UserError`."""
+    if text is None:
+        return
+    section = doc.parse_value(text, flag)
+    if not isinstance(section, dict):
+        raise UserError(f"{flag} {text}: write it as '{{num_steps: 20}}'")
+    for key, value in section.items():
+        document.set(("task", key), value, Mark(flag))
+
+
+def _predicts_noise(network: Mapping[str, Any]) -> bool:
+    """Whether a network section is of one that tells noise from picture, and restores by diffusion."""
+    known = str(network.get("type"))
+    return known in ARCHS and takes_time(ARCHS.get(known).build)
 
 
 def _named(text: str) -> str:

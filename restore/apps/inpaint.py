@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore import images
-from restore.apps.evaluate import inpainting_task
+from restore.apps.evaluate import inpainting_task, override_task
 from restore.apps.fixed_set import parts_of, sections_of
 from restore.apps.holes import GEOMETRY, DrawnHole, FileHole, GeometricHole, Hole
 from restore.engine.device import pick_device, prepare_backend
-from restore.engine.methods import RAW, model_methods
+from restore.engine.methods import Model
 from restore.errors import Fault, UserError
 from restore.faces.crop import Crop, Window
 from restore.faces.detector import Detector
@@ -28,6 +28,8 @@ from restore.options import document as doc
 from restore.options.check import validate
 from restore.options.document import Document
 from restore.registry import DETECTORS
+from restore.tasks.candidates import require_latents
+from restore.tasks.restoration_task import Restoration
 from restore.weights import read_weights
 
 SIZE = 256  # pixels a side of a face's frame, where neither the weights nor the user say
@@ -40,11 +42,11 @@ Answer = Callable[[Tensor, Tensor], Tensor]  # LQ (1, 3, h, w) and mask (1, 1, h
 
 
 class Inpainted(NamedTuple):
-    """What was made of a picture: what the network was shown, which pixels it rebuilt, and the picture with them."""
+    """What was made of a picture: what the network was shown, which pixels it rebuilt, and the pictures with them."""
 
     shown: Image
     mask: Mask
-    result: Image
+    results: list[Image]  # one a candidate
 
 
 class Job(NamedTuple):
@@ -58,16 +60,24 @@ class Job(NamedTuple):
     def comparison(self) -> Path:
         return self.target.with_name(f"{self.target.stem}_compare.png")
 
+    def further(self, candidates: int) -> list[Path]:
+        """Where its results go besides the first, which is at `target`."""
+        stem, suffix = self.target.stem, self.target.suffix
+        return [self.target.with_name(f"{stem}_c{number}{suffix}") for number in range(1, candidates)]
+
+    def done(self, candidates: int) -> bool:
+        """Whether all its results are there."""
+        return all(path.exists() for path in (self.target, *self.further(candidates)))
+
 
 def run(args: argparse.Namespace) -> None:
     """Does all pictures. Raises `UserError` for wrong options, `Fault` when some pictures could not be done."""
     found = find_jobs(args.input, Path(args.output), keep=args.format == "keep")
-    if not args.no_compare:
-        _check_comparisons(found)
+    _check_names(found, args.candidates, not args.no_compare)
     jobs = args.shard.of(sorted(found))
     if args.shard.count > 1:
         print(f"part {args.shard}: {len(jobs):,} of {len(found):,} pictures")
-    todo = [job for job in jobs if args.overwrite or not job.target.exists()]
+    todo = [job for job in jobs if args.overwrite or not job.done(args.candidates)]
     if len(todo) < len(jobs):
         print(f"skipped, since they are there: {len(jobs) - len(todo):,} of {len(jobs):,}; --overwrite does them again")
     if not todo:
@@ -76,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     failed = 0
     for job in todo:
         try:
-            print(_do(job, inpainter, not args.no_compare), flush=True)
+            print(_do(job, inpainter, not args.no_compare, args.overwrite), flush=True)
         except UserError as error:
             failed += 1
             reason = str(error).removeprefix(f"{job.source}: ")
@@ -85,14 +95,18 @@ def run(args: argparse.Namespace) -> None:
         raise Fault(f"{failed:,} of {len(todo):,} pictures could not be done; see above")
 
 
-def _do(job: Job, inpainter: "Inpainter", compare: bool) -> str:
+def _do(job: Job, inpainter: "Inpainter", compare: bool, overwrite: bool) -> str:
     """Does one picture and says what was done. Raises `UserError`."""
     picture = images.read(job.source)
     done = inpainter(job.key, picture)
     if compare:
         images.write(job.comparison, comparison(picture, done))
-    images.write(job.target, done.result)
+    targets = (job.target, *job.further(len(done.results)))
+    for target, result in reversed(list(zip(targets, done.results, strict=True))):
+        if overwrite or not target.exists():
+            images.write(target, result)
     told = f"{job.target}: {100 * done.mask.mean():.1f} % of the picture rebuilt"
+    told += f", {len(targets)} times" if len(targets) > 1 else ""
     lossy = job.target.suffix.lower() in LOSSY
     return told + ("; lossy format kept: the rest is NOT byte for byte that of the input" if lossy else "")
 
@@ -127,13 +141,16 @@ def find_jobs(inputs: Sequence[str], output: Path, keep: bool) -> list[Job]:
     return jobs
 
 
-def _check_comparisons(jobs: Sequence[Job]) -> None:
-    """Raises `UserError` when one picture's comparison would pass for another's result."""
-    targets = {job.target: job.source for job in jobs}
+def _check_names(jobs: Sequence[Job], candidates: int, compare: bool) -> None:
+    """Raises `UserError` when one picture's comparison or candidate would pass for another's result, or replace it."""
+    taken = {path.resolve(): job.source for job in jobs for path in (job.source, job.target)}
     for job in jobs:
-        if job.comparison in targets:
-            other = targets[job.comparison]
-            raise UserError(f"{other}: its result would have the name of the comparison of {job.source}; --no_compare")
+        beside = dict.fromkeys(job.further(candidates), ("a candidate", "do one by itself"))
+        if compare:
+            beside[job.comparison] = "the comparison", "--no_compare"
+        for path, (what, remedy) in beside.items():
+            if other := taken.get(path.resolve()):
+                raise UserError(f"{other}: its result would have the name of {what} of {job.source}; {remedy}")
 
 
 def _named_by(text: str, output: Path) -> list[tuple[str, Path]]:
@@ -167,14 +184,14 @@ class Inpainter:
     """Finds faces, decides what is hidden, and has a network rebuild it.
 
     Args:
-        answer: the network.
+        answers: the network's, one a candidate.
         hole: what is to be rebuilt.
         detector: finds the faces; None where none are needed.
         size: of the aligned frames that the network sees; None: it sees the whole picture.
     """
 
-    def __init__(self, answer: Answer, hole: Hole, detector: Detector | None, size: int | None) -> None:
-        self.answer, self.hole, self.detector, self.size = answer, hole, detector, size
+    def __init__(self, answers: Sequence[Answer], hole: Hole, detector: Detector | None, size: int | None) -> None:
+        self.answers, self.hole, self.detector, self.size = answers, hole, detector, size
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "Inpainter":
@@ -185,14 +202,17 @@ class Inpainter:
             parts = parts_of(sections_of(args.detector, "--detector", "yunet"), DETECTORS, "--detector")
             detector = DETECTORS.build(parts[0])
         facts = read_weights(Path(args.model)).facts
-        answer = network_of(args, facts)
+        model = network_of(args, facts)
+        if args.candidates > 1 and isinstance(model.task, Restoration):
+            require_latents(model.network)
         size = None if args.whole else args.size or facts.get("size") or SIZE
         seen = "whole pictures" if size is None else f"faces in frames of {size} px"
-        blind = not inpainting_task(facts).get("show_hole", True)
+        blind = not getattr(model.task, "show_hole", False)
         fill = ", black to it, as in its training" if blind else f", shown to it as `--fill {args.fill}` says"
         fill = "" if args.occlude and not blind else fill
         print(f"{args.model}: is shown {seen}; holes by {_hole_named(args)}{fill}")
-        return cls(answer, hole, detector, size)
+        answers = [checked(model.answer(number), args.model) for number in range(args.candidates)]
+        return cls(answers, hole, detector, size)
 
     def __call__(self, key: str, picture: Image) -> Inpainted:
         """Rebuilds one picture. Raises `UserError`: no face, no hole, or none of it in a face's frame."""
@@ -202,14 +222,15 @@ class Inpainter:
         picture = np.ascontiguousarray(picture)  # type: ignore[assignment]
         shown, mask = self.hole(key, picture, faces)
         if self.size is None:
-            return Inpainted(shown, mask, whole(shown, mask, self.answer))
-        result, rebuilt = in_frames(shown, mask, faces, self.size, self.answer)
+            return Inpainted(shown, mask, [whole(shown, mask, answer) for answer in self.answers])
+        made = [in_frames(shown, mask, faces, self.size, answer) for answer in self.answers]
+        rebuilt = made[0][1]
         if not rebuilt.any():
             raise UserError("nothing of the mask lies in a face's frame; --whole may do")
         if left := int((mask & ~rebuilt).sum()):
             outside = f"{left:,} pixels of the mask lie outside the frames of the faces, and were left"
             print(f"WARNING {key}: {outside}; --whole rebuilds all of it", file=sys.stderr)
-        return Inpainted(shown, rebuilt, result)
+        return Inpainted(shown, rebuilt, [result for result, _ in made])
 
 
 def whole(shown: Image, mask: Mask, answer: Answer) -> Image:
@@ -273,7 +294,7 @@ def _hole_named(args: argparse.Namespace) -> str:
     return f"{args.mask} ({args.mask_polarity})"
 
 
-def network_of(args: argparse.Namespace, facts: dict[str, Any]) -> Answer:
+def network_of(args: argparse.Namespace, facts: dict[str, Any]) -> Model:
     """The network, `facts` being what its file says of itself.
 
     Raises:
@@ -285,12 +306,14 @@ def network_of(args: argparse.Namespace, facts: dict[str, Any]) -> Answer:
         raise UserError(f"{args.model}: {told}; add --network_g '{{type: UNet, ...}}'")
     if facts.get("scale", 1) != 1:
         raise UserError(f"{args.model}: enlarges {facts['scale']} times; `restore infer` takes networks for inpainting")
-    data: dict[str, Any] = {"name": "infer", "task": inpainting_task(facts), "network_g": network}
+    data: dict[str, Any] = {"name": "infer", "task": inpainting_task(facts, network), "network_g": network}
     data |= {"device": args.device, "path": {"pretrain_network_g": args.model}}
-    options = validate(Document("restore infer", data))
+    document = Document("restore infer", data)
+    override_task(document, args.task, "--task")
+    options = validate(document)
     device = pick_device(options.device)
     prepare_backend(device, deterministic=False)
-    return checked(model_methods(options, device)[RAW], args.model)
+    return Model(options, device, tell=True)
 
 
 def checked(method: Callable[[Tensor, Tensor | None], Tensor], model: str) -> Answer:
@@ -313,13 +336,14 @@ def checked(method: Callable[[Tensor, Tensor | None], Tensor], model: str) -> An
 
 
 def comparison(picture: Image, done: Inpainted) -> NDArray[np.uint8]:
-    """The input, what the network was shown with the hole tinted, and the result, side by side."""
+    """The input, what the network was shown with the hole tinted, and the results, side by side."""
     shown = images.eight_bits(done.shown)
     tinted = shown.copy()
     tinted[done.mask] = (shown[done.mask] * 0.6 + np.array(TINT) * 0.4).astype(np.uint8)
-    columns = [_fitted(each) for each in (images.eight_bits(picture), tinted, images.eight_bits(done.result))]
+    results = map(images.eight_bits, done.results)
+    columns = [_fitted(each) for each in (images.eight_bits(picture), tinted, *results)]
     gap = np.full((columns[0].shape[0], 4, 3), 255, np.uint8)
-    return np.hstack([columns[0], gap, columns[1], gap, columns[2]])
+    return np.hstack([piece for column in columns for piece in (gap, column)][1:])
 
 
 def _fitted(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -89,6 +89,7 @@ def cost(entry: "Entry", size: int) -> str:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
+    from restore.signature import takes_time
     from restore.tasks.networks import takes_mask
 
     if any(info.is_required() for info in entry.schema.model_fields.values()):
@@ -99,7 +100,8 @@ def cost(entry: "Entry", size: int) -> str:
     try:
         with counter, torch.device("meta"):
             inputs = [torch.empty(1, channels, size, size) for channels in (3, 1)[: 1 + takes_mask(network)]]
-            output = network(*inputs)
+            time = [torch.empty(1, dtype=torch.long)] if takes_time(type(network)) else []
+            output = network(*inputs, *time)
     except (ValueError, RuntimeError) as error:
         return f"defaults: {parameters:,} parameters; takes no {size}x{size} ({error}); try another --size"
     macs = counter.get_total_flops() / 2

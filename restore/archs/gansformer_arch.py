@@ -17,6 +17,14 @@ from restore.registry import ARCHS
 WIDEST = 512  # channels
 
 
+def _conv(in_ch: int, out_ch: int, stride: int = 1) -> nn.Conv2d:
+    """He's initialisation: with PyTorch's own nothing of a picture is left after nine layers without normalization."""
+    conv = nn.Conv2d(in_ch, out_ch, 3, stride, padding=1)
+    nn.init.kaiming_normal_(conv.weight, a=0.2)
+    nn.init.zeros_(conv.bias)
+    return conv
+
+
 class _Mapping(nn.Module):
     """Latents to styles: attention among them, then to the encoder's features, and a layer for each, `depth` times."""
 
@@ -57,16 +65,17 @@ class _Up(nn.Module):
         self.attention = attention
         self.to_rgb = ModulatedConv(out_ch, 3, style_dim, kernel=1, demodulate=False)
 
-    def forward(self, x: Tensor, skip: Tensor, style: Tensor, latents: Tensor, noisy: bool) -> Tensor:
+    def forward(self, x: Tensor, skip: Tensor, style: Tensor, latents: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
-        x = F.leaky_relu(self._noise(self.enlarge(x, style), 0, noisy), 0.2)
-        x = self._noise(self.merge(torch.cat((x, skip), 1), style), 1, noisy)
+        x = F.leaky_relu(self._noise(self.enlarge(x, style), 0), 0.2)
+        x = self._noise(self.merge(torch.cat((x, skip), 1), style), 1)
         if self.attention is not None:
             x = self.attention(x, latents)
         return F.leaky_relu(x, 0.2)
 
-    def _noise(self, x: Tensor, number: int, noisy: bool) -> Tensor:
-        return x + self.noise[number] * torch.randn_like(x[:, :1]) if noisy else x
+    def _noise(self, x: Tensor, number: int) -> Tensor:
+        """In training only: a result hangs on its picture and latents alone."""
+        return x + self.noise[number] * torch.randn_like(x[:, :1]) if self.training else x
 
 
 @ARCHS.register
@@ -102,12 +111,12 @@ class GANsformer(nn.Module):
         self.mask_channel, self.multiple = mask_channel, 2**num_level
         self.num_latent, self.latent_dim = num_latent, latent_dim
         widths = [min(num_feat * 2**level, WIDEST) for level in range(num_level + 1)]
-        self.conv_first = nn.Conv2d(3 + mask_channel, widths[0], 3, padding=1)
+        self.conv_first = _conv(3 + mask_channel, widths[0])
         self.down = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(width, width, 3, padding=1),
+                _conv(width, width),
                 nn.LeakyReLU(0.2),
-                nn.Conv2d(width, below, 3, stride=2, padding=1),
+                _conv(width, below, stride=2),
                 nn.LeakyReLU(0.2),
             )
             for width, below in pairwise(widths)
@@ -132,14 +141,13 @@ class GANsformer(nn.Module):
         for block in self.down:
             across.append(feat)
             feat = block(feat)
-        noisy = self.training or latents is not None
         if latents is None:
             latents = self.draw(len(x)).to(feat) if self.training else feat.new_zeros(self._shape(len(x)))
         mapped = self.mapping(latents, feat)
         style = self.style(torch.cat((mapped[:, -1], feat.mean(dim=(2, 3))), 1))
         rgb: Tensor | None = None
         for block in self.up:
-            feat = block(feat, across.pop(), style, mapped[:, :-1], noisy)
+            feat = block(feat, across.pop(), style, mapped[:, :-1])
             drawn = block.to_rgb(feat, style)
             rgb = drawn if rgb is None else drawn + F.interpolate(rgb, scale_factor=2, mode="bilinear")
         assert rgb is not None

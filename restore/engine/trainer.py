@@ -268,7 +268,7 @@ class Trainer:
 
     def _predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None) -> Tensor:
         pictures = self.update.cast({"lq": lq} | ({} if mask is None else {"mask": mask}))
-        return self.task.predict(network, **pictures).float()
+        return self.task.predict(network, pictures["lq"], pictures.get("mask")).float()
 
     def _network_to_show(self) -> nn.Module:
         """The averaged generator where there is one, as it is what gets used."""

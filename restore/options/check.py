@@ -17,7 +17,8 @@ from restore.options.document import Document, Loc
 from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve, resolve_all
 from restore.options.schema import Options, TrainData
 from restore.options.walk import marked_values, model_at, section_at, value_at
-from restore.registry import REGISTRIES, Kind, Part, import_part_module
+from restore.registry import ARCHS, REGISTRIES, TASKS, Kind, Part, import_part_module
+from restore.signature import takes_time
 
 LANDMARKS = "_landmarks.json"  # what `restore prepare landmarks` adds to a data set's name
 QUICK = ("degradations", "occlusions", "transforms")  # registries whose parts hold no data and no weights
@@ -273,6 +274,10 @@ def _check_together(data: dict[str, Any], problems: Problems) -> None:
         _check_training(data, problems)
     if section_at(data, ("task",)).get("type") == "Inpainting" and data.get("scale", 1) != 1:
         problems.add(("scale",), f"is {data['scale']}, but inpainting keeps the size; leave it out")
+    if section_at(data, ("task",)).get("type", "Restoration") in ("Restoration", "Inpainting"):
+        network = str(section_at(data, ("network_g",)).get("type"))
+        if network in ARCHS and takes_time(ARCHS.get(network).build):
+            problems.add(("network_g", "type"), f"{network} predicts noise, which is for `Diffusion`: set task.type")
     _check_best(data, problems)
     _check_labels(data, problems)
     for loc, marker, section in marked_values(Options, data):
@@ -290,8 +295,9 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
         problems.add(("train", "total_epoch"), "give only one of `total_iter` and `total_epoch`")
     if not lengths and not any(nearest(key, ["total_iter", "total_epoch"]) for key in train):
         problems.add(("train", "total_iter"), "is missing; give it, or `total_epoch`")
-    losses = train.get("losses")
-    if isinstance(losses, dict) and not any(losses.values()):
+    losses = train.get("losses", {})
+    misspelt = "losses" not in train and any(nearest(key, ["losses"]) for key in train)
+    if isinstance(losses, dict) and not any(losses.values()) and not misspelt and not _brings_loss(data):
         problems.add(("train", "losses"), "names no loss; such as `pixel: {type: L1Loss}`")
     misnamed = any(loc[0] == "datasets" and len(loc) == 2 for loc in problems.found)
     if section_at(data, ("datasets",)).get("train") is None and not misnamed:
@@ -302,6 +308,12 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
         problems.add(
             ("train", "accumulate"), f"batch_size {batch} cannot be split into {parts} equal parts; change one"
         )
+
+
+def _brings_loss(data: dict[str, Any]) -> bool:
+    """Whether the task has a loss of its own, and needs none of `train.losses`."""
+    task = section_at(data, ("task",)).get("type", Options.model_fields["task"].default.type)
+    return task in TASKS and getattr(TASKS.get(task).build, "brings_loss", False)
 
 
 def _check_labels(data: dict[str, Any], problems: Problems) -> None:

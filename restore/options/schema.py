@@ -89,7 +89,7 @@ class Train(Section):
     scheduler: SchedulerPart | None = None
     warmup_iter: Annotated[int, Field(ge=-1, le=LARGEST)] = 0  # the rate grows linearly over the first iterations
     ema_decay: Annotated[float, Field(ge=0, lt=1)] = 0.0  # 0 keeps no average
-    losses: dict[str, Annotated[Loss, Kind("losses")] | None]
+    losses: dict[str, Annotated[Loss, Kind("losses")] | None] = {}  # most tasks need some
     accumulate: Positive = 1  # parts that a batch is computed in, where memory is short
     grad_clip: Annotated[float, Field(gt=0)] | None = None  # largest gradient norm
     precision: Precision = "fp32"  # fp64 is for proofs

@@ -8,6 +8,7 @@ from restore.options.schema import Options
 from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
+from restore.tasks.candidates import latents_of
 from restore.tasks.networks import takes_mask
 from restore.tasks.restoration_task import Restoration
 from restore.tasks.task import Autocast
@@ -47,15 +48,16 @@ class Inpainting(Restoration):
         pred: Tensor = self.forward(seen, step.mask) if self.takes_mask else self.forward(seen)
         return pred
 
-    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
-        pred = self.answer(network, lq, mask)
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None, candidate: int = 0) -> Tensor:
+        pred = self.answer(network, lq, mask, candidate)
         return pred if mask is None or not self.composite else composited(pred, lq, mask)
 
-    def answer(self, network: nn.Module, lq: Tensor, mask: Tensor | None) -> Tensor:
+    def answer(self, network: nn.Module, lq: Tensor, mask: Tensor | None, candidate: int = 0) -> Tensor:
         """The network's own answer, which may change known pixels too."""
+        latents = latents_of(network, lq, candidate)
         with self.autocast():
             seen = self.seen(lq, mask)
-            pred: Tensor = network(seen, mask) if self.takes_mask else network(seen)
+            pred: Tensor = network(seen, mask, **latents) if self.takes_mask else network(seen, **latents)
         return full(pred)
 
     def seen(self, lq: Tensor, mask: Tensor | None) -> Tensor:

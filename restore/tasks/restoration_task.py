@@ -10,6 +10,7 @@ from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.adversary import Adversary
+from restore.tasks.candidates import latents_of
 from restore.tasks.networks import build_network, replicated
 from restore.tasks.task import Autocast, Losses, Phase, build_losses, build_optimizer, weigh
 
@@ -68,7 +69,8 @@ class Restoration:
         pred: Tensor = self.forward(step.lq)
         return pred
 
-    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None, candidate: int = 0) -> Tensor:
+        latents = latents_of(network, lq, candidate)
         with self.autocast():
-            pred: Tensor = network(lq)
+            pred: Tensor = network(lq, **latents)
         return full(pred)

@@ -56,8 +56,12 @@ class Task(Protocol):
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         """A step's tensors from a batch on the device, at an iteration of the stage counted from 1."""
 
-    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None) -> Tensor:
-        """What is made of whole LQ pictures, (N, 3, H, W) in [0, 1], with masks where there are: in tests."""
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None, candidate: int = 0) -> Tensor:
+        """What is made of whole LQ pictures, (N, 3, H, W) in [0, 1], with masks where there are: in tests.
+
+        Of several results that a network may have for one picture, the one of number `candidate`. Raises `UserError`
+        where it has but one, number 0.
+        """
 
 
 def build_losses(train: Train, device: torch.device) -> dict[str, tuple[float, Loss]]:

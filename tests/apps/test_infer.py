@@ -157,7 +157,7 @@ def test_several_faces_are_all_done():
 
 
 def test_no_face_is_told(tmp_path):
-    inpainter = Inpainter(lambda lq, mask: lq, DrawnHole("LowerFace", 0), lambda picture: [], 64)
+    inpainter = Inpainter([lambda lq, mask: lq], DrawnHole("LowerFace", 0), lambda picture: [], 64)
     with pytest.raises(UserError, match="no face was found; another --detector, or --whole"):
         inpainter("a", np.zeros((50, 50, 3), np.uint8))
 
@@ -169,7 +169,7 @@ def test_a_mask_beside_the_face_is_told(capsys):
     def hole(key, picture, faces):
         return picture, mask
 
-    inpainter = Inpainter(lambda lq, mask: lq + 1, hole, lambda picture: [face], 64)
+    inpainter = Inpainter([lambda lq, mask: lq + 1], hole, lambda picture: [face], 64)
     mask[60:70, 60:70] = True
     with pytest.raises(UserError, match="nothing of the mask lies in a face's frame"):
         inpainter("a", picture)
@@ -177,8 +177,8 @@ def test_a_mask_beside_the_face_is_told(capsys):
     done = inpainter("a", picture)
     assert "WARNING a: 100 pixels of the mask lie outside the frames" in capsys.readouterr().err
     assert done.mask.sum() == 100
-    assert (done.result[20:30, 20:30] == 255).all()
-    assert (done.result[60:70, 60:70] == 0).all()
+    assert (done.results[0][20:30, 20:30] == 255).all()
+    assert (done.results[0][60:70, 60:70] == 0).all()
 
 
 @pytest.mark.parametrize("name", ["lower", "face_mask"])

@@ -46,7 +46,8 @@ TINY = {  # a network without an entry is built with its defaults
 }
 LOADED = {"Spandrel"}  # built from a file; tests/archs/test_spandrel.py
 LISTING = {"MultiScalePatchGAN"}  # answers with a list; tests/archs/test_discriminators.py
-NAMES = [e.name for e in ARCHS if e.module.startswith("restore.") and e.name not in LOADED | LISTING]
+TIMED = {"DenoisingUNet"}  # is told a time, too; tests/archs/test_denoising_unet_arch.py
+NAMES = [e.name for e in ARCHS if e.module.startswith("restore.") and e.name not in LOADED | LISTING | TIMED]
 
 
 def tiny(name: str) -> tuple[torch.nn.Module, Tiny]:

@@ -93,7 +93,7 @@ def test_known_pixels_stay_and_the_raw_answer_is_beside(lab, tmp_path):
 def test_a_hole_that_is_not_shown_tells_nothing_and_the_weights_say_so(lab):
     folder = lab.train(*OVERRIDES, "task={type: Inpainting, show_hole: false}", "train.total_iter=2")
     weights = f"path.pretrain_network_g={folder}"
-    task = inpainting_task(read_weights(folder).facts)
+    task = inpainting_task((facts := read_weights(folder).facts), facts["arch"])
     assert task == {"type": "Inpainting", "show_hole": False}
     generator = torch.Generator().manual_seed(0)
     lq, mask = torch.rand(1, 3, 64, 64, generator=generator), torch.zeros(1, 1, 64, 64)

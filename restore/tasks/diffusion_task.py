@@ -1,0 +1,156 @@
+"""Diffusion: a network learns to tell noise from picture, and restores what it was never trained to."""
+
+import hashlib
+import math
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from restore import images
+from restore.diffusion import steps
+from restore.diffusion.noise import Kind, Schedule
+from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask, Operator
+from restore.diffusion.sampler import Sampler
+from restore.errors import UserError
+from restore.options.schema import Options
+from restore.precision import full
+from restore.ranges import Share
+from restore.registry import TASKS
+from restore.signature import takes_time
+from restore.step import Step
+from restore.tasks.networks import build_network, replicated
+from restore.tasks.task import Autocast, Losses, Phase, build_optimizer
+
+NumSteps = Annotated[int, Field(ge=1, le=1000)]
+AboveZero = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+@TASKS.register
+class Diffusion:
+    """Trains a network to predict noise, on GT alone, and restores with it zero-shot (Ho et al., NeurIPS 2020).
+
+    Ho et al., "Denoising diffusion probabilistic models". LQ is what is left of a picture, by `scale` and mask; the
+    sampler draws a picture that it may be of.
+
+    Args:
+        schedule: how noise grows over the 1,000 times.
+        min_snr: losses of times with little noise are weighed down to this signal-to-noise ratio; None: all alike.
+        step: how each step of the sampler heeds LQ.
+        num_steps: calls of the network for a picture; 10 to 250, `repaint` makes more of them.
+        eta: share of fresh noise in each step; 0 is DDIM.
+        start_from: the time, as a share, at which to begin with LQ filled and enlarged; None begins with noise.
+        sigma: standard deviation of LQ's own noise, LQ in [0, 1]; for `ddnm+` and `diffpir`.
+        downsample: how LQ was made smaller: the mean of each area, or MATLAB's bicubic.
+    """
+
+    brings_loss = True  # `train.losses` stays empty
+
+    def __init__(
+        self,
+        options: Options,
+        device: torch.device,
+        autocast: Autocast,
+        schedule: Kind = "linear",
+        min_snr: AboveZero | None = 5.0,
+        step: steps.Name = "ddnm",
+        num_steps: NumSteps = 100,
+        eta: Share = 0.85,
+        start_from: Share | None = None,
+        sigma: NotNegative = 0.0,
+        downsample: Literal["area", "bicubic"] = "area",
+    ) -> None:
+        self.autocast, self.min_snr = autocast, min_snr
+        self.scale, self.downsample, self.start_from = options.scale, downsample, start_from
+        self.schedule = Schedule(schedule)
+        try:
+            self.sampler = Sampler(self.schedule, step, num_steps, eta, start_from, sigma, options.manual_seed)
+        except ValueError as error:
+            raise UserError(f"task: Diffusion: {error}") from error
+        self.tell: str | None = None  # what a progress bar over the steps is called, where one is wanted
+        self.network_g = build_network(options, "network_g", device)
+        if not takes_time(type(self.network_g)):
+            raise UserError(f"network_g: {options.network_g.type} predicts no noise; DenoisingUNet does")
+        self.networks = {"network_g": self.network_g}
+        self.phases: list[Phase] = []
+        if options.train is None:
+            return
+        if options.train.losses:
+            raise UserError("train.losses: Diffusion has a loss of its own, `l_noise`, and no other; leave them out")
+        self.forward = replicated(self.network_g, options, device)
+        optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
+        self.phases.append(Phase("g", [self.network_g], self.forward, optimizer, self.losses))
+
+    def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
+        if "gt" not in batch:
+            raise UserError("training needs GT pictures: use a data set that has them, such as GTImageDataset")
+        return Step(lq=batch["gt"], gt=batch["gt"], iter=iteration)
+
+    def losses(self, step: Step) -> Losses:
+        """How far off the predicted noise is, each picture being at a time of its own."""
+        x0 = step.gt * 2 - 1
+        time = torch.randint(self.schedule.num_train, x0.shape[:1], device=x0.device)
+        noise = torch.randn_like(x0)
+        with self.autocast():
+            predicted = self.forward(self.schedule.noised(x0, noise, time), time)
+        error = (full(predicted) - noise).square().mean(dim=(1, 2, 3))
+        return {"l_noise": (self.weights(time).to(error) * error).mean()}
+
+    def weights(self, time: Tensor) -> Tensor:
+        """min(SNR, gamma) / SNR of each time: Hang et al., "Efficient diffusion training via min-SNR weighting
+        strategy" (ICCV 2023), for networks that predict noise."""
+        alphas = self.schedule.alphas.to(time.device)[time]
+        snr = alphas / (1 - alphas)
+        return torch.ones_like(snr) if self.min_snr is None else snr.clamp(max=self.min_snr) / snr
+
+    def predict(self, network: nn.Module, lq: Tensor, mask: Tensor | None = None, candidate: int = 0) -> Tensor:
+        """A picture that LQ may have been made of; which one hangs on LQ, the seed and the candidate's number alone.
+
+        Networks that halve a picture several times want sides to match: what a picture lacks is missing, like a hole.
+        """
+        lq = full(lq)
+        known = torch.ones_like(lq[:, :1]) if mask is None else (mask == 0).to(lq)
+        seen = lq * known
+        keys = [(_digest(*one), candidate) for one in zip(seen, known, strict=True)]
+        below, right = (-side % _multiple(network, self.scale) for side in lq.shape[-2:])
+        missing = None if mask is None and not below and not right else F.pad(1 - known, (0, right, 0, below), value=1)
+        y = F.pad(seen, (0, right, 0, below))
+        start = None if self.start_from is None else self._guess(y, missing)
+
+        def noise(x: Tensor, time: Tensor) -> Tensor:
+            with self.autocast():
+                predicted: Tensor = network(x, time)
+            return predicted
+
+        pred = self.sampler(noise, self._operator(y, missing), y, keys, start, self.tell)
+        return pred[..., : lq.shape[-2] * self.scale, : lq.shape[-1] * self.scale]
+
+    def _operator(self, y: Tensor, missing: Tensor | None) -> Operator:
+        """What made `y` of the picture, shrinking first."""
+        mask = [] if missing is None else [Mask(missing)]
+        if self.scale == 1 and mask:
+            return mask[0]
+        size = (y.shape[-2] * self.scale, y.shape[-1] * self.scale)
+        return Compose(BicubicDown(self.scale, size) if self.downsample == "bicubic" else AreaDown(self.scale), *mask)
+
+    def _guess(self, y: Tensor, missing: Tensor | None) -> Tensor:
+        """`y` with the mean of what is known in its holes, enlarged: rough, but where few steps begin, near enough."""
+        if missing is not None:
+            mean = y.sum((2, 3), keepdim=True) / (1 - missing).sum((2, 3), keepdim=True).clamp(min=1)
+            y = torch.where(missing > 0, mean, y)
+        return F.interpolate(y, scale_factor=self.scale, mode="bicubic").clamp(0, 1) if self.scale > 1 else y
+
+
+def _multiple(network: nn.Module, scale: int) -> int:
+    """What sides of LQ have to be a multiple of, for those of the picture to suit the network."""
+    multiple = int(getattr(network, "multiple", 1))
+    return multiple // math.gcd(multiple, scale)
+
+
+def _digest(lq: Tensor, known: Tensor) -> int:
+    """A number that belongs to a picture as it stands in a file of 8 bits, and to what is known of it."""
+    levels = b"".join(images.to_uint8(part).tobytes() for part in (lq, known))
+    return int.from_bytes(hashlib.blake2b(levels, digest_size=8).digest(), "little")
