@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     """Compares, prints the tables and writes them with the pictures. Raises `UserError`."""
     from restore.engine.device import pick_device, prepare_backend
 
-    models = _models(args)
+    models = models_of(args)
     first = next(iter(models.values()))
     device = pick_device(first.device)
     prepare_backend(device, deterministic=False)
@@ -131,8 +131,8 @@ class Timed:
         return sorted(self.seconds)[len(self.seconds) // 2] * 1000
 
 
-def _models(args: argparse.Namespace) -> "dict[str, Options]":
-    """The options that stand for each model."""
+def models_of(args: argparse.Namespace) -> "dict[str, Options]":
+    """The options that stand for each model, from the command's arguments. Raises `UserError`."""
     named, networks, tasks = (
         _pairs(args.models, "--models"),
         _pairs(args.network_g, "--network_g"),

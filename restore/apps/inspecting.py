@@ -48,10 +48,13 @@ def inspect(path: Path) -> Facts:
     Raises:
         UserError: nothing there, a checkpoint's file differs from its hash, or a file cannot be read safely.
     """
+    from restore.diffusers_folder import weights_file
     from restore.weights import pointed
 
     pointers = (path, path / "checkpoints" / "best", path / "checkpoints" / "latest")
     path = next(filter(None, map(pointed, pointers)), path)
+    if path.is_dir():
+        path = weights_file(path) or path
     if path.is_dir():
         return _checkpoint(path)
     if not path.is_file():

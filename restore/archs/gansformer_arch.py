@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.bipartite_attention import BipartiteAttention, Mode
-from restore.archs.blocks.masked_picture import entering, leaving
+from restore.archs.blocks.masked_picture import entering
 from restore.archs.blocks.modulated_conv import ModulatedConv
 from restore.ranges import Positive
 from restore.registry import ARCHS
@@ -64,6 +64,7 @@ class _Up(nn.Module):
         self.noise = nn.Parameter(torch.zeros(2))
         self.attention = attention
         self.to_rgb = ModulatedConv(out_ch, 3, style_dim, kernel=1, demodulate=False)
+        nn.init.normal_(self.to_rgb.weight, std=0.1 / out_ch**0.5)  # begins near grey
 
     def forward(self, x: Tensor, skip: Tensor, style: Tensor, latents: Tensor) -> Tensor:
         x = F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
@@ -151,7 +152,8 @@ class GANsformer(nn.Module):
             drawn = block.to_rgb(feat, style)
             rgb = drawn if rgb is None else drawn + F.interpolate(rgb, scale_factor=2, mode="bilinear")
         assert rgb is not None
-        return leaving(rgb, x)
+        height, width = x.shape[2:]  # linear, as published: a hole that tanh has made black stays black
+        return (rgb[..., :height, :width].to(x.dtype) + 1) / 2
 
     def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Latents of `count` pictures, (count, num_latent + 1, latent_dim), on the CPU; the last steers all of it."""

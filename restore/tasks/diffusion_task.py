@@ -15,12 +15,14 @@ from restore.diffusion.noise import Kind, Schedule
 from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask, Operator
 from restore.diffusion.sampler import Sampler
 from restore.errors import UserError
+from restore.options.paths import DataPath
 from restore.options.schema import Options
 from restore.precision import full
 from restore.ranges import Share
 from restore.registry import TASKS
 from restore.signature import takes_time
 from restore.step import Step
+from restore.tasks.first_guess import FirstGuess
 from restore.tasks.networks import build_network, replicated
 from restore.tasks.task import Autocast, Losses, Phase, build_optimizer
 
@@ -42,7 +44,8 @@ class Diffusion:
         step: how each step of the sampler heeds LQ.
         num_steps: calls of the network for a picture; 10 to 250, `repaint` makes more of them.
         eta: share of fresh noise in each step; 0 is DDIM.
-        start_from: the time, as a share, at which to begin with LQ filled and enlarged; None begins with noise.
+        start_from: the time, as a share, at which to begin with a first guess; None begins with noise.
+        start_with: a model whose answer the first guess is, such as a UNet's experiment; None fills and enlarges LQ.
         sigma: standard deviation of LQ's own noise, LQ in [0, 1]; for `ddnm+` and `diffpir`.
         downsample: how LQ was made smaller: the mean of each area, or MATLAB's bicubic.
     """
@@ -60,6 +63,7 @@ class Diffusion:
         num_steps: NumSteps = 100,
         eta: Share = 0.85,
         start_from: Share | None = None,
+        start_with: DataPath | None = None,
         sigma: NotNegative = 0.0,
         downsample: Literal["area", "bicubic"] = "area",
     ) -> None:
@@ -70,6 +74,9 @@ class Diffusion:
             self.sampler = Sampler(self.schedule, step, num_steps, eta, start_from, sigma, options.manual_seed)
         except ValueError as error:
             raise UserError(f"task: Diffusion: {error}") from error
+        if start_with is not None and start_from is None:
+            raise UserError("task.start_with: also say where to begin, such as `start_from: 0.4`")
+        self.guess = FirstGuess(start_with, self.scale, device)
         self.tell: str | None = None  # what a progress bar over the steps is called, where one is wanted
         self.network_g = build_network(options, "network_g", device)
         if not takes_time(type(self.network_g)):
@@ -118,7 +125,7 @@ class Diffusion:
         below, right = (-side % _multiple(network, self.scale) for side in lq.shape[-2:])
         missing = None if mask is None and not below and not right else F.pad(1 - known, (0, right, 0, below), value=1)
         y = F.pad(seen, (0, right, 0, below))
-        start = None if self.start_from is None else self._guess(y, missing)
+        start = None if self.start_from is None else self.guess(y, missing)
 
         def noise(x: Tensor, time: Tensor) -> Tensor:
             with self.autocast():
@@ -135,13 +142,6 @@ class Diffusion:
             return mask[0]
         size = (y.shape[-2] * self.scale, y.shape[-1] * self.scale)
         return Compose(BicubicDown(self.scale, size) if self.downsample == "bicubic" else AreaDown(self.scale), *mask)
-
-    def _guess(self, y: Tensor, missing: Tensor | None) -> Tensor:
-        """`y` with the mean of what is known in its holes, enlarged: rough, but where few steps begin, near enough."""
-        if missing is not None:
-            mean = y.sum((2, 3), keepdim=True) / (1 - missing).sum((2, 3), keepdim=True).clamp(min=1)
-            y = torch.where(missing > 0, mean, y)
-        return F.interpolate(y, scale_factor=self.scale, mode="bicubic").clamp(0, 1) if self.scale > 1 else y
 
 
 def _multiple(network: nn.Module, scale: int) -> int:

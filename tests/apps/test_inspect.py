@@ -11,6 +11,7 @@ import yaml
 
 from restore import cli
 from restore.errors import UserError
+from restore.registry import ARCHS, Part
 from tests.lab import last
 
 BOARD = ("logger.use_tb_logger=true",)
@@ -159,3 +160,13 @@ def test_refusals(run, inspect, words, message):
     with pytest.raises(UserError, match=message) as told:
         inspect(*(word.format(run=run) for word in words))
     assert "\n" not in str(told.value)
+
+
+def test_a_folder_that_diffusers_saved(inspect, tmp_path):
+    network = ARCHS.build(Part(type="DenoisingUNet", block_out_channels=[8], norm_num_groups=4, attention_levels=[]))
+    config = {"_class_name": "UNet2DModel", "block_out_channels": [8], "down_block_types": ["DownBlock2D"]}
+    config |= {"up_block_types": ["UpBlock2D"], "layers_per_block": 1, "norm_num_groups": 4, "attention_head_dim": 8}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    torch.save(network.state_dict(), tmp_path / "diffusion_pytorch_model.bin")
+    told = inspect(tmp_path)
+    assert told["file"].endswith("diffusion_pytorch_model.bin")

@@ -125,7 +125,19 @@ def test_latents_draw_other_pictures_and_without_them_there_is_one():
     assert torch.equal(one, network(x, mask))
     torch.testing.assert_close(network(x[1:], mask[1:]), one[1:])  # whatever stands beside it in the batch
     drawn = [network(x, mask, network.draw(2, torch.Generator().manual_seed(seed))) for seed in (1, 2)]
-    assert (drawn[0] - drawn[1]).abs().mean() > 0.01
+    assert (drawn[0] - drawn[1]).abs().mean() > 1e-3  # colours begin faint
+
+
+@torch.no_grad()
+def test_a_picture_reaches_the_smallest_grid():
+    """With PyTorch's own initialisation 0.0005 of it did, and holes stayed one tone of skin for hundreds of steps."""
+    torch.manual_seed(0)
+    network = GANsformer(num_feat=16, num_level=4).eval()
+    feat = network.conv_first(torch.cat((torch.rand(4, 3, 64, 64) * 2 - 1, torch.zeros(4, 1, 64, 64)), 1))
+    entered = feat.std(dim=0).mean()
+    for block in network.down:
+        feat = block(feat)
+    assert feat.std(dim=0).mean() > 0.2 * entered
 
 
 @torch.no_grad()

@@ -14,7 +14,8 @@ from restore.engine.logging import Log
 from restore.engine.methods import Model, model_methods
 from restore.engine.trainer import Trainer
 from restore.errors import UserError
-from restore.weights import read_weights
+from restore.registry import ARCHS, Part
+from restore.weights import read_weights, weights_bytes
 from tests.lab import assert_same_run
 
 NETWORK = {"block_out_channels": [8, 8], "layers_per_block": 1, "attention_levels": [1], "norm_num_groups": 4}
@@ -201,6 +202,52 @@ def test_a_first_guess_is_near(task):
     mask[..., 4:9, 4:9] = 1
     pred = own.predict(own.network_g, lq, mask)
     assert torch.allclose(pred, lq, atol=0.1)
+
+
+@pytest.fixture
+def rough(tmp_path):
+    """A model that answers at once, as a weights file, and what it makes of a batch."""
+    section = {"type": "UNet", "num_feat": 4, "num_level": 1, "norm": "none"}
+    network = ARCHS.build(Part(**section)).eval()
+
+    def save(**facts):
+        path = tmp_path / "rough.safetensors"
+        path.write_bytes(weights_bytes(network, {"arch": section} | facts))
+        return path
+
+    return save, network
+
+
+def test_a_first_guess_may_be_a_model_s(task, rough):
+    save, network = rough
+    own = task("task.start_from=0.0", "task.num_steps=1", f"task.start_with={save()}")
+    lq, mask = pictures(2)
+    with torch.no_grad():
+        guess = network(lq * (1 - mask), mask)
+        pred = own.predict(own.network_g, lq, mask)
+    assert torch.allclose(pred * mask, guess * mask, atol=0.1)
+    assert (guess * mask - 0.5 * mask).abs().max() > 0.01
+    assert torch.equal(pred * (1 - mask), lq * (1 - mask))
+
+
+@pytest.mark.parametrize(
+    ("facts", "start", "told"),
+    [
+        ({}, "null", "also say where to begin"),
+        ({"arch": None}, "0.4", "does not say which network"),
+        ({"scale": 4}, "0.4", "enlarges 4 times, `scale` is 1"),
+        ({"task": {"type": "Diffusion"}}, "0.4", "is a diffusion itself"),
+    ],
+)
+def test_what_cannot_guess_is_told(task, rough, facts, start, told):
+    save, _ = rough
+    with pytest.raises(UserError, match=told):
+        task(f"task.start_from={start}", f"task.start_with={save(**facts)}")
+
+
+def test_a_model_to_guess_with_that_is_not_there_is_told_with_its_line(task):
+    with pytest.raises(UserError, match="task.start_with: no file or folder"):
+        task("task.start_from=0.4", "task.start_with=experiments/nowhere")
 
 
 # --------------------------------------------------------------------------------------------------- in the verbs
