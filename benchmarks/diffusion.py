@@ -75,6 +75,7 @@ def draw(comparison: Comparison, steps: list[int], metric: str, target: Path) ->
         axes.set_xscale("log")
         axes.set_xticks(steps, [str(number) for number in steps])
         axes.minorticks_off()
+        axes.margins(y=0.12)
         axes.set(xlabel="steps", title=f"{name}, {'lower' if name == metric else 'higher'} is better")
     figure.savefig(target, dpi=110)
 

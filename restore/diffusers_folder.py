@@ -38,6 +38,7 @@ _FIXED: dict[str, tuple[Any, ...]] = {
     "downsample_type": ("conv",),
     "upsample_type": ("conv",),
 }
+_CONDITIONS = ("_class_name", "num_class_embeds", "class_embed_type")
 _TAKEN = {  # what it calls by the same name, and diffusers' defaults
     "block_out_channels": [224, 448, 672, 896],
     "layers_per_block": 2,
@@ -153,7 +154,8 @@ def _expect(config: Config, known: Mapping[str, tuple[Any, ...]], place: Path | 
     for key, values in known.items():
         if (found := config.get(key, values[0])) not in values:
             told = " or ".join(json.dumps(value) for value in values)
-            raise UserError(f"{place}: {key} is {json.dumps(found)}; {part} knows only {told}")
+            kind = "; only unconditional models can be used" if key in _CONDITIONS else ""
+            raise UserError(f"{place}: {key} is {json.dumps(found)}; {part} knows only {told}{kind}")
 
 
 def _read(place: Path) -> Config:

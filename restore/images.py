@@ -87,14 +87,18 @@ def write(path: str | Path, image: Image) -> None:
     Raises:
         UserError: the format is unknown or the disk refuses.
     """
-    path = Path(path)
+    write_atomic(Path(path), encode(Path(path), image))
+
+
+def encode(path: Path, image: Image) -> bytes:
+    """What `write` writes to a file of that name. Raises `UserError` for an unknown format."""
     try:
         ok, data = cv2.imencode(path.suffix, image[:, :, ::-1])
     except cv2.error as error:
         raise UserError(f"{path}: cannot write `{path.suffix}` pictures; use .png or .jpg") from error
     if not ok:
         raise UserError(f"{path}: cannot encode the picture")
-    write_atomic(path, data.tobytes())
+    return bytes(data.tobytes())
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="keep",
         help="what the network is shown in the hole of --mask, as in its training (keep: what is there)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="draws of --occlude (0)")
+    parser.add_argument("--seed", type=int, default=0, help="draws of --occlude, and of a diffusion (0)")
     parser.add_argument("--detector", default="yunet", metavar="NAME", help="yunet, retinaface, ssd, aligned (yunet)")
     seen = parser.add_mutually_exclusive_group()
     seen.add_argument("--size", type=positive, help="side of the face's frame, as in training (its file's, or 256)")

@@ -104,8 +104,14 @@ def locate(path: Path, network: str = "network_g") -> Path:
             "weights file"
         )
     if not path.is_file():
-        raise UserError(f"{path}: no such weights file or checkpoint")
+        hub = "; what lies on a hub has to be downloaded first: docs/weights.md" if _like_a_hub(path) else ""
+        raise UserError(f"{path}: no such weights file or checkpoint{hub}")
     return path
+
+
+def _like_a_hub(path: Path) -> bool:
+    """Whether it is written as a hub's models are: `owner/name`."""
+    return len(path.parts) == 2 and not path.suffix and not path.parent.exists()
 
 
 def read_weights(path: Path, param_key: str | None = None) -> Weights:

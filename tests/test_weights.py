@@ -1,6 +1,7 @@
 """Weights files: ours rebuild their network, BasicSR's load, and nothing in them is executed."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -173,6 +174,8 @@ def test_file_of_something_else(tmp_path):
 
 
 def test_missing_file(tmp_path):
+    with pytest.raises(UserError, match=r"owner/name: no such weights file.* downloaded first: docs/weights\.md"):
+        locate(Path("owner/name"))
     with pytest.raises(UserError, match="no such weights file"):
         read_weights(tmp_path / "a.pth")
 

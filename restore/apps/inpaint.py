@@ -99,12 +99,15 @@ def _do(job: Job, inpainter: "Inpainter", compare: bool, overwrite: bool) -> str
     """Does one picture and says what was done. Raises `UserError`."""
     picture = images.read(job.source)
     done = inpainter(job.key, picture)
+    targets = (job.target, *job.further(len(done.results)))
+    files = {target: images.encode(target, result) for target, result in zip(targets, done.results, strict=True)}
+    others = [target for target, data in files.items() if target.exists() and target.read_bytes() != data]
+    if others and not overwrite:
+        raise UserError(f"{others[0]} is of other settings; --overwrite replaces it, another -o keeps it")
     if compare:
         images.write(job.comparison, comparison(picture, done))
-    targets = (job.target, *job.further(len(done.results)))
-    for target, result in reversed(list(zip(targets, done.results, strict=True))):
-        if overwrite or not target.exists():
-            images.write(target, result)
+    for target, data in reversed(files.items()):
+        images.write_atomic(target, data)
     told = f"{job.target}: {100 * done.mask.mean():.1f} % of the picture rebuilt"
     told += f", {len(targets)} times" if len(targets) > 1 else ""
     lossy = job.target.suffix.lower() in LOSSY
@@ -206,7 +209,8 @@ class Inpainter:
         if args.candidates > 1 and isinstance(model.task, Restoration):
             require_latents(model.network)
         size = None if args.whole else args.size or facts.get("size") or SIZE
-        seen = "whole pictures" if size is None else f"faces in frames of {size} px"
+        trained = f" (trained on {facts['size']} px)" if "size" in facts else ""
+        seen = f"whole pictures{trained}" if size is None else f"faces in frames of {size} px"
         blind = not getattr(model.task, "show_hole", False)
         fill = ", black to it, as in its training" if blind else f", shown to it as `--fill {args.fill}` says"
         fill = "" if args.occlude and not blind else fill
@@ -307,7 +311,7 @@ def network_of(args: argparse.Namespace, facts: dict[str, Any]) -> Model:
     if facts.get("scale", 1) != 1:
         raise UserError(f"{args.model}: enlarges {facts['scale']} times; `restore infer` takes networks for inpainting")
     data: dict[str, Any] = {"name": "infer", "task": inpainting_task(facts, network), "network_g": network}
-    data |= {"device": args.device, "path": {"pretrain_network_g": args.model}}
+    data |= {"device": args.device, "manual_seed": args.seed, "path": {"pretrain_network_g": args.model}}
     document = Document("restore infer", data)
     override_task(document, args.task, "--task")
     options = validate(document)

@@ -21,7 +21,7 @@ from restore.progress import watched
 Network = Callable[[Tensor, Tensor], Tensor]
 Key = keyed.Key | tuple[keyed.Key, ...]
 
-_JUMP_LENGTH, _JUMP_SAMPLES = 10, 10  # RePaint's: how far it goes back, and how often it is at each place
+JUMP_LENGTH, _JUMP_SAMPLES = 10, 10  # RePaint's: how far it goes back, and how often it is at each place
 
 
 class Sampler:
@@ -63,7 +63,11 @@ class Sampler:
             raise ValueError(f"sigma is {sigma}, and {step} takes the picture to be free of noise; ddnm+ does not")
         self.schedule, self.step, self.eta, self.sigma, self.seed = schedule, step, eta, sigma, seed
         self.start_from = start_from
-        self.times = schedule.timesteps(num_steps, max(round(share * schedule.num_train) - 1, 0))
+        first = max(round(share * schedule.num_train) - 1, 0)
+        if not 1 <= num_steps <= first + 1:
+            left = f"start_from {share:g} leaves {first + 1} times of {schedule.num_train}"
+            raise ValueError(f"num_steps is {num_steps}, but {left}; take fewer steps, or start from more noise")
+        self.times = schedule.timesteps(num_steps, first)
 
     @torch.no_grad()
     def __call__(
@@ -132,13 +136,13 @@ def path(num_steps: int, jumping: bool) -> list[tuple[int, int]]:
     Jumping, as RePaint does: nine times ten places back from the last place before the picture, and from every tenth
     before that one.
     """
-    backs = dict.fromkeys(range(num_steps - 1, _JUMP_LENGTH - 1, -_JUMP_LENGTH), _JUMP_SAMPLES - 1) if jumping else {}
+    backs = dict.fromkeys(range(num_steps - 1, JUMP_LENGTH - 1, -JUMP_LENGTH), _JUMP_SAMPLES - 1) if jumping else {}
     places = [0]
     while (here := places[-1] + 1) <= num_steps:
         places.append(here)
         if backs.get(here, 0):
             backs[here] -= 1
-            places.extend(range(here - 1, here - _JUMP_LENGTH - 1, -1))
+            places.extend(range(here - 1, here - JUMP_LENGTH - 1, -1))
     return list(pairwise(places))
 
 

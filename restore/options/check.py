@@ -262,6 +262,8 @@ def _source(path: str) -> str:
 def _check_dataset_names(data: dict[str, Any], problems: Problems) -> None:
     """Tells of misnamed data sets, and takes them out, since nobody knows what should stand in them."""
     datasets = section_at(data, ("datasets",))
+    for name in [name for name in datasets if name != "train" and datasets[name] is None]:
+        del datasets[name]  # as of a file that was built upon
     for name in [name for name in datasets if name != "train" and not EVAL_NAME.match(name)]:
         hint = nearest(name, ["train", "val", "test"])
         problems.add(("datasets", name), f"a data set is called train, val, val_2, test, test_2, ...{hint}")
@@ -278,6 +280,8 @@ def _check_together(data: dict[str, Any], problems: Problems) -> None:
         network = str(section_at(data, ("network_g",)).get("type"))
         if network in ARCHS and takes_time(ARCHS.get(network).build):
             problems.add(("network_g", "type"), f"{network} predicts noise, which is for `Diffusion`: set task.type")
+    for loc, mistake in getattr(_task(data), "mistakes", _no_mistakes)(data):
+        problems.add(loc, mistake)
     _check_best(data, problems)
     _check_labels(data, problems)
     for loc, marker, section in marked_values(Options, data):
@@ -296,8 +300,9 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
     if not lengths and not any(nearest(key, ["total_iter", "total_epoch"]) for key in train):
         problems.add(("train", "total_iter"), "is missing; give it, or `total_epoch`")
     losses = train.get("losses", {})
+    own = getattr(_task(data), "brings_loss", False)
     misspelt = "losses" not in train and any(nearest(key, ["losses"]) for key in train)
-    if isinstance(losses, dict) and not any(losses.values()) and not misspelt and not _brings_loss(data):
+    if isinstance(losses, dict) and not any(losses.values()) and not misspelt and not own:
         problems.add(("train", "losses"), "names no loss; such as `pixel: {type: L1Loss}`")
     misnamed = any(loc[0] == "datasets" and len(loc) == 2 for loc in problems.found)
     if section_at(data, ("datasets",)).get("train") is None and not misnamed:
@@ -310,10 +315,15 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
         )
 
 
-def _brings_loss(data: dict[str, Any]) -> bool:
-    """Whether the task has a loss of its own, and needs none of `train.losses`."""
+def _task(data: dict[str, Any]) -> Any:
+    """The class of the file's task; None where there is none of that name."""
     task = section_at(data, ("task",)).get("type", Options.model_fields["task"].default.type)
-    return task in TASKS and getattr(TASKS.get(task).build, "brings_loss", False)
+    return TASKS.get(task).build if task in TASKS else None
+
+
+def _no_mistakes(data: dict[str, Any]) -> list[tuple[Loc, str]]:
+    """For tasks that go together with everything."""
+    return []
 
 
 def _check_labels(data: dict[str, Any], problems: Problems) -> None:

@@ -2,7 +2,8 @@
 
 import hashlib
 import math
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal
 
 import torch
 from pydantic import Field
@@ -13,13 +14,15 @@ from restore import images
 from restore.diffusion import steps
 from restore.diffusion.noise import Kind, Schedule
 from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask, Operator
-from restore.diffusion.sampler import Sampler
+from restore.diffusion.sampler import JUMP_LENGTH, Sampler
 from restore.errors import UserError
+from restore.options.document import Loc
 from restore.options.paths import DataPath
 from restore.options.schema import Options
+from restore.options.walk import section_at
 from restore.precision import full
 from restore.ranges import Share
-from restore.registry import TASKS
+from restore.registry import ARCHS, TASKS
 from restore.signature import takes_time
 from restore.step import Step
 from restore.tasks.first_guess import FirstGuess
@@ -28,7 +31,6 @@ from restore.tasks.task import Autocast, Losses, Phase, build_optimizer
 
 NumSteps = Annotated[int, Field(ge=1, le=1000)]
 AboveZero = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
 
 
 @TASKS.register
@@ -46,7 +48,8 @@ class Diffusion:
         eta: share of fresh noise in each step; 0 is DDIM.
         start_from: the time, as a share, at which to begin with a first guess; None begins with noise.
         start_with: a model whose answer the first guess is, such as a UNet's experiment; None fills and enlarges LQ.
-        sigma: standard deviation of LQ's own noise, LQ in [0, 1]; for `ddnm+` and `diffpir`.
+        sigma: standard deviation of LQ's own noise, LQ in [0, 1], so that 12 of 255 levels are 0.047; for `ddnm+` and
+            `diffpir`.
         downsample: how LQ was made smaller: the mean of each area, or MATLAB's bicubic.
     """
 
@@ -64,7 +67,7 @@ class Diffusion:
         eta: Share = 0.85,
         start_from: Share | None = None,
         start_with: DataPath | None = None,
-        sigma: NotNegative = 0.0,
+        sigma: Share = 0.0,
         downsample: Literal["area", "bicubic"] = "area",
     ) -> None:
         self.autocast, self.min_snr = autocast, min_snr
@@ -74,8 +77,6 @@ class Diffusion:
             self.sampler = Sampler(self.schedule, step, num_steps, eta, start_from, sigma, options.manual_seed)
         except ValueError as error:
             raise UserError(f"task: Diffusion: {error}") from error
-        if start_with is not None and start_from is None:
-            raise UserError("task.start_with: also say where to begin, such as `start_from: 0.4`")
         self.guess = FirstGuess(start_with, self.scale, device)
         self.tell: str | None = None  # what a progress bar over the steps is called, where one is wanted
         self.network_g = build_network(options, "network_g", device)
@@ -85,11 +86,30 @@ class Diffusion:
         self.phases: list[Phase] = []
         if options.train is None:
             return
-        if options.train.losses:
-            raise UserError("train.losses: Diffusion has a loss of its own, `l_noise`, and no other; leave them out")
         self.forward = replicated(self.network_g, options, device)
         optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
         self.phases.append(Phase("g", [self.network_g], self.forward, optimizer, self.losses))
+
+    @staticmethod
+    def mistakes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+        """What in an option file, as it is written, does not go together with this task."""
+        task, network, train = (section_at(data, (name,)) for name in ("task", "network_g", "train"))
+        step, calls = task.get("step", "ddnm"), task.get("num_steps", 100)
+        known = str(network.get("type"))
+        if known in ARCHS and not takes_time(ARCHS.get(known).build):
+            yield ("network_g", "type"), f"{known} predicts no noise; DenoisingUNet does"
+        if isinstance(losses := train.get("losses"), dict) and any(losses.values()):
+            yield ("train", "losses"), "Diffusion has a loss of its own, `l_noise`, and no other; leave them out"
+        if task.get("start_with") is not None and task.get("start_from") is None:
+            yield ("task", "start_with"), "also say where to begin, such as `start_from: 0.4`"
+        if task.get("sigma") and step in ("ddnm", "repaint"):
+            yield ("task", "sigma"), f"{step} takes the picture to be free of noise; `step: ddnm+` does not"
+        if step == "repaint" and isinstance(calls, int) and calls <= JUMP_LENGTH:
+            yield ("task", "num_steps"), f"repaint goes back by {JUMP_LENGTH} steps: it needs more than {JUMP_LENGTH}"
+        for name, section in section_at(data, ("datasets",)).items():
+            hides = isinstance(section, dict) and section.get("type") == "OccludedImageDataset"
+            if hides and data.get("scale", 1) != 1:
+                yield ("datasets", name, "type"), "hides parts of pictures that keep their size; leave `scale` out"
 
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         if "gt" not in batch:
@@ -118,6 +138,8 @@ class Diffusion:
 
         Networks that halve a picture several times want sides to match: what a picture lacks is missing, like a hole.
         """
+        if mask is None and self.scale == 1:
+            raise UserError("nothing is missing of these pictures: give masks or --occlusion, or `scale`")
         lq = full(lq)
         known = torch.ones_like(lq[:, :1]) if mask is None else (mask == 0).to(lq)
         seen = lq * known

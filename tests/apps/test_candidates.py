@@ -9,7 +9,7 @@ import torch
 
 from restore import images, infer
 from restore.data.drawn import draw_face
-from restore.errors import UserError
+from restore.errors import Fault, UserError
 from restore.registry import ARCHS, Part
 from restore.weights import weights_bytes
 
@@ -90,14 +90,23 @@ def test_in_frames_too_the_rest_stays(tmp_path, arguments):
 
 def test_more_candidates_are_added_to_what_is_there(tmp_path, arguments, capsys):
     run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
-    (tmp_path / "out" / "a.png").write_bytes(b"mine")
     run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
     assert "skipped, since they are there: 1 of 1" in capsys.readouterr().out
     run(*arguments, "-o", tmp_path / "out", "--candidates", 3)
-    made = written(tmp_path / "out")
-    assert made["a.png"] == b"mine"
     run(*arguments, "-o", tmp_path / "all", "--candidates", 3)
-    assert made | {"a.png": b""} == written(tmp_path / "all") | {"a.png": b""}
+    assert written(tmp_path / "out") == written(tmp_path / "all")
+
+
+def test_candidates_of_other_settings_are_not_mixed(tmp_path, arguments, capsys):
+    run(*arguments, "-o", tmp_path / "out")
+    before = written(tmp_path / "out")
+    (tmp_path / "out" / "a.png").write_bytes(b"mine")
+    with pytest.raises(Fault):
+        run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
+    assert "is of other settings; --overwrite replaces it, another -o keeps it" in capsys.readouterr().err
+    assert written(tmp_path / "out") == before | {"a.png": b"mine"}
+    run(*arguments, "-o", tmp_path / "out", "--candidates", 2, "--overwrite")
+    assert written(tmp_path / "out")["a.png"] == before["a.png"]
 
 
 def test_what_cannot_be_done_is_told_before_anything_is_written(tmp_path, arguments):

@@ -79,6 +79,12 @@ def test_values_are_typed_and_defaults_filled_in(write: Write) -> None:
     assert {name: part.type for name, part in options.val.metrics.items()} == {"psnr": "psnr", "luma": "psnr_y"}
 
 
+def test_null_takes_a_data_set_out(write: Write) -> None:
+    second = "datasets.val_2={type: GTImageDataset, dataroot_gt: datasets/nowhere, name: two}"
+    options = load(write(BASE), [second, "datasets.val_2=null"])
+    assert list(options.datasets.evaluation("val")) == ["val"]
+
+
 def test_scale_goes_to_networks_and_data_sets(write: Write) -> None:
     options = load(write(BASE))
     assert options.network_g.args["upscale"] == 2

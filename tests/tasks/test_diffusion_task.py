@@ -134,8 +134,27 @@ def test_mistakes_are_told(lab):
         lab.options("train.losses={}")
     with pytest.raises(UserError, match="DenoisingUNet predicts noise, which is for `Diffusion`"):
         lab.options(*OVERRIDES, "task={type: Inpainting}", "train.losses={pixel: {type: L1Loss}}")
-    with pytest.raises(UserError, match="Diffusion: sigma is 0.1, and ddnm takes the picture to be free of noise"):
-        lab.train(*OVERRIDES, "task.sigma=0.1")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["task.sigma=0.1"], "task.sigma: ddnm takes the picture to be free of noise"),
+        (["task.sigma=12", "task.step=diffpir"], "task.sigma.*1"),
+        (["task.step=repaint", "task.num_steps=10"], "task.num_steps: repaint goes back by 10 steps"),
+        (["scale=4"], "datasets.val.type: hides parts of pictures that keep their size"),
+        (["task.start_from=0.0"], "start_from 0 leaves 1 times of 1000"),
+    ],
+)
+def test_what_does_not_go_together_is_told(lab, overrides, told):
+    with pytest.raises(UserError, match=told):
+        lab.train(*OVERRIDES, *overrides)
+
+
+def test_nothing_missing_is_told(task):
+    own = task()
+    with pytest.raises(UserError, match="nothing is missing of these pictures"):
+        own.predict(own.network_g, pictures(1)[0])
 
 
 # ---------------------------------------------------------------------------------------------------- restoration
@@ -144,7 +163,7 @@ def test_mistakes_are_told(lab):
 @pytest.mark.parametrize("step", ["ddnm", "ddnm+", "diffpir", "repaint"])
 @pytest.mark.parametrize("size", [(32, 32), (31, 26)], ids=["even", "odd"])
 def test_known_pixels_stay_and_the_hole_does_not_matter(task, step, size):
-    own = task(f"task.step={step}")
+    own = task(f"task.step={step}", f"task.num_steps={11 if step == 'repaint' else 3}")
     lq, mask = pictures(2, *size)
     pred = own.predict(own.network_g, lq, mask)
     assert pred.shape == lq.shape
@@ -287,4 +306,6 @@ def test_restored_by_every_verb(lab, val_faces, tmp_path, monkeypatch, capsys):
     assert "black to it" in capsys.readouterr().out
     source, two, four = (images.read(tmp_path / place / "in.png") for place in (".", "i2", "i4"))
     assert (two != four).any()
+    restore("infer", tmp_path / "in.png", *told, "-o", "i5", "--seed", 5)
+    assert (images.read(tmp_path / "i5" / "in.png") != four).any()
     assert (two[:24] == source[:24]).all()
