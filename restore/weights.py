@@ -111,7 +111,7 @@ def locate(path: Path, network: str = "network_g") -> Path:
 
 def _like_a_hub(path: Path) -> bool:
     """Whether it is written as a hub's models are: `owner/name`."""
-    return len(path.parts) == 2 and not path.suffix and not path.parent.exists()
+    return len(path.parts) == 2 and path.parts[0] != "experiments" and not path.suffix and not path.parent.exists()
 
 
 def read_weights(path: Path, param_key: str | None = None) -> Weights:

@@ -103,7 +103,7 @@ def _do(job: Job, inpainter: "Inpainter", compare: bool, overwrite: bool) -> str
     files = {target: images.encode(target, result) for target, result in zip(targets, done.results, strict=True)}
     others = [target for target, data in files.items() if target.exists() and target.read_bytes() != data]
     if others and not overwrite:
-        raise UserError(f"{others[0]} is of other settings; --overwrite replaces it, another -o keeps it")
+        raise UserError(f"{others[0]} differs from what these settings make; --overwrite, or another folder for -o")
     if compare:
         images.write(job.comparison, comparison(picture, done))
     for target, data in reversed(files.items()):

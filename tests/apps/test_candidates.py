@@ -103,7 +103,7 @@ def test_candidates_of_other_settings_are_not_mixed(tmp_path, arguments, capsys)
     (tmp_path / "out" / "a.png").write_bytes(b"mine")
     with pytest.raises(Fault):
         run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
-    assert "is of other settings; --overwrite replaces it, another -o keeps it" in capsys.readouterr().err
+    assert "differs from what these settings make; --overwrite" in capsys.readouterr().err
     assert written(tmp_path / "out") == before | {"a.png": b"mine"}
     run(*arguments, "-o", tmp_path / "out", "--candidates", 2, "--overwrite")
     assert written(tmp_path / "out")["a.png"] == before["a.png"]
