@@ -22,7 +22,7 @@ from restore.errors import Fault, UserError
 from restore.faces.crop import Crop, Window
 from restore.faces.detector import Detector
 from restore.faces.face import Face
-from restore.images import Image
+from restore.images import Image, UnreadableImage
 from restore.occlusions.occlusion import Mask
 from restore.options import document as doc
 from restore.options.check import validate
@@ -32,6 +32,7 @@ from restore.tasks.candidates import require_latents
 from restore.tasks.restoration_task import Restoration
 from restore.weights import read_weights
 
+ROUNDING = 8  # levels of 255
 SIZE = 256  # pixels a side of a face's frame, where neither the weights nor the user say
 LOSSLESS = frozenset({".png", ".tif", ".tiff", ".bmp", ".ppm"})
 LOSSY = frozenset({".jpg", ".jpeg", ".webp"})
@@ -101,8 +102,8 @@ def _do(job: Job, inpainter: "Inpainter", compare: bool, overwrite: bool) -> str
     done = inpainter(job.key, picture)
     targets = (job.target, *job.further(len(done.results)))
     files = {target: images.encode(target, result) for target, result in zip(targets, done.results, strict=True)}
-    others = [target for target, data in files.items() if target.exists() and target.read_bytes() != data]
-    if others and not overwrite:
+    others = [] if overwrite else [target for target, data in files.items() if target.exists() and _other(target, data)]
+    if others:
         raise UserError(f"{others[0]} differs from what these settings make; --overwrite, or another folder for -o")
     if compare:
         images.write(job.comparison, comparison(picture, done))
@@ -112,6 +113,20 @@ def _do(job: Job, inpainter: "Inpainter", compare: bool, overwrite: bool) -> str
     told += f", {len(targets)} times" if len(targets) > 1 else ""
     lossy = job.target.suffix.lower() in LOSSY
     return told + ("; lossy format kept: the rest is NOT byte for byte that of the input" if lossy else "")
+
+
+def _other(target: Path, data: bytes) -> bool:
+    """Whether the picture in a file is another than the one in `data`, by more than what a GPU rounds differently."""
+    if target.read_bytes() == data:
+        return False
+    try:
+        there, made = images.read(target), images.decode(data, str(target))
+    except UnreadableImage:
+        return True
+    if there.shape != made.shape or there.dtype != made.dtype:
+        return True
+    apart = np.abs(images.eight_bits(there).astype(np.int16) - images.eight_bits(made))
+    return bool(apart.max() > ROUNDING)
 
 
 # ------------------------------------------------------------------------------------------------------- pictures

@@ -105,6 +105,9 @@ def test_candidates_of_other_settings_are_not_mixed(tmp_path, arguments, capsys)
         run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
     assert "differs from what these settings make; --overwrite" in capsys.readouterr().err
     assert written(tmp_path / "out") == before | {"a.png": b"mine"}
+    images.write(tmp_path / "out" / "a.png", images.read(tmp_path / "in" / "a.png"))
+    with pytest.raises(Fault):
+        run(*arguments, "-o", tmp_path / "out", "--candidates", 2)
     run(*arguments, "-o", tmp_path / "out", "--candidates", 2, "--overwrite")
     assert written(tmp_path / "out")["a.png"] == before["a.png"]
 
