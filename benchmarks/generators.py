@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.measure import add_out, publish, table
 from restore.archs.blocks.bipartite_attention import BipartiteAttention
 from restore.registry import ARCHS, Part
-from restore.tasks.networks import takes_mask
+from restore.tasks.networks import takes_mask, takes_time
 
 ON_GPU = torch.cuda.is_available()
 DEVICE = "cuda" if ON_GPU else "cpu"
@@ -75,12 +75,7 @@ def inputs(network: nn.Module, size: int) -> list[Tensor]:
     picture = torch.rand(1, 3, size, size)
     if takes_mask(network):
         return [picture, torch.ones(1, 1, size, size)]
-    return [picture, torch.tensor([500])] if wants_time(network) else [picture]
-
-
-def wants_time(network: nn.Module) -> bool:
-    """Whether it is called as `network(x, time)`: one step of diffusion."""
-    return "time" in type(network).forward.__annotations__
+    return [picture, torch.tensor([500])] if takes_time(type(network)) else [picture]
 
 
 def macs(case: Case, size: int) -> tuple[float, float]:

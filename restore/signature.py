@@ -55,8 +55,3 @@ def annotations_of(build: Callable[..., Any]) -> dict[str, Any]:
 def guest_annotations_of(build: Callable[..., Any]) -> dict[str, Any]:
     """`Any` for each parameter of a BasicSR class; `**kwargs`, which its classes ignore, takes nothing."""
     return {p.name: _IGNORED if p.kind in _VARIADIC else Any for p in inspect.signature(build).parameters.values()}
-
-
-def takes_time(arch: Callable[..., Any]) -> bool:
-    """Whether networks of that class are called as `network(x, time)`: they predict the noise in x, for diffusion."""
-    return "time" in inspect.signature(getattr(arch, "forward", arch)).parameters

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from restore import train
+from restore import cli, train
 from restore.engine.checkpoint import Checkpoint, open_checkpoint
 from restore.options.load import load
 from restore.options.schema import Options
@@ -105,6 +105,12 @@ def signal_at(monkeypatch, iteration: int, signum: signal.Signals = signal.SIGTE
         step(self, phase, steps)
 
     monkeypatch.setattr(Trainer, "step", stepping)
+
+
+def run_infer(*arguments: object) -> None:
+    """Calls `restore infer` with these arguments."""
+    args = cli.build_parser().parse_args(["infer", *map(str, arguments)])
+    args.run(args)
 
 
 def last(experiment: Path) -> Checkpoint:

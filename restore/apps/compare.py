@@ -133,11 +133,8 @@ class Timed:
 
 def models_of(args: argparse.Namespace) -> "dict[str, Options]":
     """The options that stand for each model, from the command's arguments. Raises `UserError`."""
-    named, networks, tasks = (
-        _pairs(args.models, "--models"),
-        _pairs(args.network_g, "--network_g"),
-        _pairs(args.task, "--task"),
-    )
+    named = _pairs(args.models, "--models")
+    networks, tasks = _pairs(args.network_g, "--network_g"), _pairs(args.task, "--task")
     for name in named:
         if name in (*args.baselines, *COLUMNS):
             raise UserError(f"--models {name}=...: `{name}` is a column already; choose another name")

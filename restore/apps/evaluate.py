@@ -41,7 +41,7 @@ from restore.options.schema import EvalData, Options
 from restore.pretrained import sha256_of
 from restore.progress import watched
 from restore.registry import ARCHS, METRICS, Part
-from restore.signature import takes_time
+from restore.tasks.networks import predicts_noise
 from restore.weights import locate, read_facts, read_weights
 
 WHOLE = Shard()
@@ -167,7 +167,7 @@ def document_for(args: argparse.Namespace) -> Document:
             "report": bool(args.gt),
         },
     }
-    if _predicts_noise(network) or inpainting:
+    if predicts_noise(network) or inpainting:
         data["task"] = inpainting_task(facts, network)
     document = Document("restore test", data)
     document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
@@ -177,7 +177,7 @@ def document_for(args: argparse.Namespace) -> Document:
 
 def inpainting_task(facts: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
     """The task that a network for inpainting was trained with, as its weights say; else the defaults of its kind."""
-    kind = "Diffusion" if _predicts_noise(network) else "Inpainting"
+    kind = "Diffusion" if predicts_noise(network) else "Inpainting"
     task: dict[str, Any] = facts.get("task") or {}
     return task if task.get("type") == kind else {"type": kind}
 
@@ -191,12 +191,6 @@ def override_task(document: Document, text: str | None, flag: str) -> None:
         raise UserError(f"{flag} {text}: write it as '{{num_steps: 20}}'")
     for key, value in section.items():
         document.set(("task", key), value, Mark(flag))
-
-
-def _predicts_noise(network: Mapping[str, Any]) -> bool:
-    """Whether a network section is of one that tells noise from picture, and restores by diffusion."""
-    known = str(network.get("type"))
-    return known in ARCHS and takes_time(ARCHS.get(known).build)
 
 
 def _named(text: str) -> str:

@@ -89,8 +89,7 @@ def cost(entry: "Entry", size: int) -> str:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from restore.signature import takes_time
-    from restore.tasks.networks import takes_mask
+    from restore.tasks.networks import takes_mask, takes_time
 
     if any(info.is_required() for info in entry.schema.model_fields.values()):
         return "its cost hangs on arguments that have no default"

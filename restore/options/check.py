@@ -17,8 +17,7 @@ from restore.options.document import Document, Loc
 from restore.options.paths import DATA_FOLDER, MustExist, nearest_beside, resolve, resolve_all
 from restore.options.schema import Options, TrainData
 from restore.options.walk import marked_values, model_at, section_at, value_at
-from restore.registry import ARCHS, REGISTRIES, TASKS, Kind, Part, import_part_module
-from restore.signature import takes_time
+from restore.registry import REGISTRIES, TASKS, Kind, Part, import_part_module
 
 LANDMARKS = "_landmarks.json"  # what `restore prepare landmarks` adds to a data set's name
 QUICK = ("degradations", "occlusions", "transforms")  # registries whose parts hold no data and no weights
@@ -274,12 +273,6 @@ def _check_together(data: dict[str, Any], problems: Problems) -> None:
     """What no section can know by itself, told also where other mistakes are."""
     if isinstance(data.get("train"), dict):
         _check_training(data, problems)
-    if section_at(data, ("task",)).get("type") == "Inpainting" and data.get("scale", 1) != 1:
-        problems.add(("scale",), f"is {data['scale']}, but inpainting keeps the size; leave it out")
-    if section_at(data, ("task",)).get("type", "Restoration") in ("Restoration", "Inpainting"):
-        network = str(section_at(data, ("network_g",)).get("type"))
-        if network in ARCHS and takes_time(ARCHS.get(network).build):
-            problems.add(("network_g", "type"), f"{network} predicts noise, which is for `Diffusion`: set task.type")
     for loc, mistake in getattr(_task(data), "mistakes", _no_mistakes)(data):
         problems.add(loc, mistake)
     _check_best(data, problems)

@@ -23,10 +23,9 @@ from restore.options.walk import section_at
 from restore.precision import full
 from restore.ranges import Share
 from restore.registry import ARCHS, TASKS
-from restore.signature import takes_time
 from restore.step import Step
 from restore.tasks.first_guess import FirstGuess
-from restore.tasks.networks import build_network, replicated
+from restore.tasks.networks import build_network, predicts_noise, replicated, takes_time
 from restore.tasks.task import Autocast, Losses, Phase, build_optimizer
 
 NumSteps = Annotated[int, Field(ge=1, le=1000)]
@@ -80,7 +79,7 @@ class Diffusion:
         self.guess = FirstGuess(start_with, self.scale, device)
         self.tell: str | None = None  # what a progress bar over the steps is called, where one is wanted
         self.network_g = build_network(options, "network_g", device)
-        if not takes_time(type(self.network_g)):
+        if not takes_time(type(self.network_g)):  # a guest, which `mistakes` does not look into
             raise UserError(f"network_g: {options.network_g.type} predicts no noise; DenoisingUNet does")
         self.networks = {"network_g": self.network_g}
         self.phases: list[Phase] = []
@@ -95,9 +94,8 @@ class Diffusion:
         """What in an option file, as it is written, does not go together with this task."""
         task, network, train = (section_at(data, (name,)) for name in ("task", "network_g", "train"))
         step, calls = task.get("step", "ddnm"), task.get("num_steps", 100)
-        known = str(network.get("type"))
-        if known in ARCHS and not takes_time(ARCHS.get(known).build):
-            yield ("network_g", "type"), f"{known} predicts no noise; DenoisingUNet does"
+        if str(network.get("type")) in ARCHS and not predicts_noise(network):
+            yield ("network_g", "type"), f"{network['type']} predicts no noise; DenoisingUNet does"
         if isinstance(losses := train.get("losses"), dict) and any(losses.values()):
             yield ("train", "losses"), "Diffusion has a loss of its own, `l_noise`, and no other; leave them out"
         if task.get("start_with") is not None and task.get("start_from") is None:

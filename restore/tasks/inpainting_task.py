@@ -1,9 +1,13 @@
 """Inpainting: a network draws what a mask hides, and what was to be seen stays as it was."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from restore.errors import UserError
+from restore.options.document import Loc
 from restore.options.schema import Options
 from restore.precision import full
 from restore.registry import TASKS
@@ -23,6 +27,12 @@ class Inpainting(Restoration):
         show_hole: whether the network sees what stands in the hole. What lies over a face tells nothing of it, and of
             a kind that training did not show it misleads; what is blurred, or has no mask at all, is to be seen.
     """
+
+    @staticmethod
+    def mistakes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+        if data.get("scale", 1) != 1:
+            yield ("scale",), f"is {data['scale']}, but inpainting keeps the size; leave it out"
+        yield from Restoration.mistakes(data)
 
     def __init__(
         self,

@@ -1,6 +1,8 @@
 """Networks on their device: built from a section, with pretrained weights where the options name them."""
 
 import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -57,6 +59,17 @@ def replicated(network: nn.Module, options: Options, device: torch.device) -> nn
 def takes_mask(network: nn.Module) -> bool:
     """Whether it is called as `network(x, mask)`."""
     return "mask" in inspect.signature(type(network).forward).parameters
+
+
+def takes_time(arch: Callable[..., Any]) -> bool:
+    """Whether networks of that class are called as `network(x, time)`: they predict the noise in x, for diffusion."""
+    return "time" in inspect.signature(getattr(arch, "forward", arch)).parameters
+
+
+def predicts_noise(section: Mapping[str, Any]) -> bool:
+    """Whether `network_g`, as it is written, is a network for diffusion."""
+    known = str(section.get("type"))
+    return known in ARCHS and takes_time(ARCHS.get(known).build)
 
 
 def _enable_checkpointing(network: nn.Module, part: Part) -> None:

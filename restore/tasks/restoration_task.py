@@ -1,23 +1,35 @@
 """Restoration: a network maps LQ to GT, trained with losses on their difference, and against adversaries if wanted."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from restore.errors import UserError
 from restore.losses.gan_loss import AdversarialLoss
+from restore.options.document import Loc
 from restore.options.schema import Options
+from restore.options.walk import section_at
 from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.adversary import Adversary
 from restore.tasks.candidates import latents_of
-from restore.tasks.networks import build_network, replicated
+from restore.tasks.networks import build_network, predicts_noise, replicated
 from restore.tasks.task import Autocast, Losses, Phase, build_losses, build_optimizer, weigh
 
 
 @TASKS.register
 class Restoration:
     """Super-resolution and other restoration with one network, and a discriminator for each adversarial loss."""
+
+    @staticmethod
+    def mistakes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+        """What in an option file, as it is written, does not go together with this task."""
+        network = section_at(data, ("network_g",))
+        if predicts_noise(network):
+            yield ("network_g", "type"), f"{network['type']} predicts noise, which is for `Diffusion`: set task.type"
 
     def __init__(self, options: Options, device: torch.device, autocast: Autocast) -> None:
         self.autocast = autocast

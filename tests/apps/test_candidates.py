@@ -1,17 +1,17 @@
 """Several results of one picture: other in the hole, the same outside, the same again; named, shown and told."""
 
-import argparse
 from itertools import combinations
 
 import numpy as np
 import pytest
 import torch
 
-from restore import images, infer
+from restore import images
 from restore.data.drawn import draw_face
 from restore.errors import Fault, UserError
 from restore.registry import ARCHS, Part
 from restore.weights import weights_bytes
+from tests.lab import run_infer as run
 
 GANSFORMER = {"type": "GANsformer", "num_feat": 4, "num_level": 2, "num_latent": 3, "latent_dim": 8, "num_mapping": 1}
 UNET = {"type": "UNet", "num_feat": 2, "num_level": 1, "norm": "none"}
@@ -38,13 +38,6 @@ def network_file(path, section):
             torch.nn.init.constant_(parameter, 0.3)
     path.write_bytes(weights_bytes(network, {"arch": section, "scale": 1}))
     return path
-
-
-def run(*arguments):
-    parser = argparse.ArgumentParser(prog="restore")
-    infer.add_arguments(parser)
-    args = parser.parse_args(list(map(str, arguments)))
-    args.run(args)
 
 
 def written(folder):

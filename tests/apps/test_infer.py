@@ -1,6 +1,5 @@
 """`restore infer`: what is outside the hole stays byte for byte, what is inside is the network's; nothing is lost."""
 
-import argparse
 import multiprocessing
 import os
 import shutil
@@ -22,6 +21,7 @@ from restore.faces.face import LANDMARKS, Face
 from restore.keyed import draws
 from restore.registry import ARCHS, Part
 from restore.weights import weights_bytes
+from tests.lab import run_infer as run
 
 NETWORK = {"type": "UNet", "num_feat": 4, "num_level": 2, "norm": "none"}
 MINUTE = {"type": "UNet", "num_feat": 2, "num_level": 1, "norm": "none"}
@@ -52,14 +52,6 @@ def lower_half(height, width):
     mask = np.zeros((height, width, 3), np.uint8)
     mask[height // 2 :, 8:-8] = 255
     return mask
-
-
-def run(*arguments):
-    """Calls `restore infer` with these arguments."""
-    parser = argparse.ArgumentParser(prog="restore")
-    infer.add_arguments(parser)
-    args = parser.parse_args(list(map(str, arguments)))
-    args.run(args)
 
 
 def blob(rng, height, width):

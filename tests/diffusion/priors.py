@@ -2,6 +2,8 @@
 
 import torch
 
+from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask
+
 
 class Normal:
     """E[noise | x_t] for pictures whose pixels are independent and normal with `mean` and `std`, in [-1, 1].
@@ -37,3 +39,12 @@ def hole(count=2, size=16):
     for i in range(count):
         mask[i, :, size // 4 : size // 2 + i, size // 4 + i : size * 3 // 4] = 1
     return mask
+
+
+OPERATORS = {
+    "mask": lambda: Mask(hole()),
+    "area": lambda: AreaDown(4),
+    "bicubic": lambda: BicubicDown(4, (16, 16)),
+    "area then mask": lambda: Compose(AreaDown(4), Mask(hole(size=4))),
+    "bicubic then mask": lambda: Compose(BicubicDown(4, (16, 16)), Mask(hole(size=4))),
+}

@@ -6,17 +6,10 @@ import torch
 
 from restore.degradations.resize import shrink
 from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask
-from tests.diffusion.priors import hole, pictures
+from tests.diffusion.priors import OPERATORS, hole, pictures
 from tests.oracles import basicsr
 
-OPERATORS = {
-    "mask": lambda: Mask(hole()),
-    "area": lambda: AreaDown(4),
-    "bicubic": lambda: BicubicDown(4, (16, 16)),
-    "area then mask": lambda: Compose(AreaDown(4), Mask(hole(size=4))),
-    "bicubic then mask": lambda: Compose(BicubicDown(4, (16, 16)), Mask(hole(size=4))),
-    "area then bicubic": lambda: Compose(AreaDown(2), BicubicDown(2, (8, 8))),
-}
+OPERATORS = OPERATORS | {"area then bicubic": lambda: Compose(AreaDown(2), BicubicDown(2, (8, 8)))}
 
 
 def randn(*shape, seed=0, dtype=torch.float64):

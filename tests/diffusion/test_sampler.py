@@ -7,18 +7,11 @@ import torch
 from torch import nn
 
 from restore.diffusion.noise import Schedule
-from restore.diffusion.operators import AreaDown, BicubicDown, Compose, Mask
+from restore.diffusion.operators import AreaDown, Mask
 from restore.diffusion.sampler import Sampler, path
 from restore.diffusion.steps import STEPS
-from tests.diffusion.priors import Normal, hole, pictures
+from tests.diffusion.priors import OPERATORS, Normal, hole, pictures
 
-OPERATORS = {
-    "mask": lambda: Mask(hole()),
-    "area": lambda: AreaDown(4),
-    "bicubic": lambda: BicubicDown(4, (16, 16)),
-    "area then mask": lambda: Compose(AreaDown(4), Mask(hole(size=4))),
-    "bicubic then mask": lambda: Compose(BicubicDown(4, (16, 16)), Mask(hole(size=4))),
-}
 GREY = Normal(0.0, 0.3)
 
 
