@@ -152,7 +152,8 @@ def models_of(args: argparse.Namespace) -> "dict[str, Options]":
 
 def _options(args: argparse.Namespace, name: str, path: str, network: str | None, task: str | None) -> "Options":
     """The options that `restore test --model` has for one model, and what is said here besides."""
-    from restore.apps.evaluate import document_for, override_task
+    from restore.apps.evaluate import document_for
+    from restore.engine.described import override_task
     from restore.options.check import validate
     from restore.options.document import Mark
     from restore.options.load import apply_override

@@ -22,6 +22,7 @@ from restore.apps.shard import Shard
 from restore.data.loader import SampleSource
 from restore.data.staging import build_dataset
 from restore.engine.baselines import baseline
+from restore.engine.described import inpainting_task, scale_of, wants_mask
 from restore.engine.device import pick_device, prepare_backend
 from restore.engine.methods import MODEL, RAW, model_methods
 from restore.engine.validation import (
@@ -40,7 +41,7 @@ from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.pretrained import sha256_of
 from restore.progress import watched
-from restore.registry import ARCHS, METRICS, Part
+from restore.registry import ARCHS, METRICS
 from restore.tasks.networks import predicts_noise
 from restore.weights import locate, read_facts, read_weights
 
@@ -147,12 +148,12 @@ def document_for(args: argparse.Namespace) -> Document:
         raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
     own = network.get("type") == "Spandrel"
     inpainting = bool(args.occlusion or args.mask)
-    if not inpainting and _wants_mask(network):
+    if not inpainting and wants_mask(network):
         raise UserError(
             f"{path}: {network['type']} has to be told what is missing; add --occlusion '[{{type: LowerFace}}]' to "
             "--gt, or --mask DIR to --input and --gt"
         )
-    scale = facts.get("scale") or _scale_of(network)
+    scale = facts.get("scale") or scale_of(network)
     data = {
         "name": args.name or _named(str(facts.get("experiment") or path.stem)),
         "scale": scale,
@@ -175,49 +176,9 @@ def document_for(args: argparse.Namespace) -> Document:
     return document
 
 
-def inpainting_task(facts: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
-    """The task that a network for inpainting was trained with, as its weights say; else the defaults of its kind."""
-    kind = "Diffusion" if predicts_noise(network) else "Inpainting"
-    task: dict[str, Any] = facts.get("task") or {}
-    return task if task.get("type") == kind else {"type": kind}
-
-
-def override_task(document: Document, text: str | None, flag: str) -> None:
-    """Lays a section such as `{num_steps: 20}`, given with a flag, over the document's task. Raises `UserError`."""
-    if text is None:
-        return
-    section = doc.parse_value(text, flag)
-    if not isinstance(section, dict):
-        raise UserError(f"{flag} {text}: write it as '{{num_steps: 20}}'")
-    for key, value in section.items():
-        document.set(("task", key), value, Mark(flag))
-
-
 def _named(text: str) -> str:
     """A text as the name of a folder of results."""
     return re.sub(r"[^\w.\-]", "_", text).lstrip(".-") or "test"
-
-
-def _wants_mask(network: dict[str, Any]) -> bool:
-    """Whether a network sees the mask as a channel: as written, else by its default."""
-    known = str(network.get("type"))
-    field = ARCHS.get(known).schema.model_fields.get("mask_channel") if known in ARCHS else None
-    return field is not None and bool(network.get("mask_channel", field.default))
-
-
-def _scale_of(network: dict[str, Any]) -> int:
-    """The factor that a network section means: as written, else its default, else what its weights are for."""
-    if network.get("type") == "Spandrel":
-        scale: int = ARCHS.build(Part.model_validate(network)).scale
-        return scale
-    for key in ("upscale", "scale"):
-        if key in network:
-            return int(network[key])
-        known = str(network.get("type"))
-        field = ARCHS.get(known).schema.model_fields.get(key) if known in ARCHS else None
-        if field is not None and isinstance(field.default, int):
-            return field.default
-    return 1
 
 
 def _bordered(metric: str, crop_border: int) -> dict[str, int]:

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 import torch
 
-from restore.apps.evaluate import inpainting_task
+from restore.engine.described import inpainting_task
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Log
 from restore.engine.methods import model_methods
