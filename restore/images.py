@@ -6,6 +6,7 @@ else it is RGB float in [0, 1] of shape (N, 3, H, W).
 
 import os
 import platform
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +18,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import UserError
+from restore.image_header import header, jpeg_segments
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Polarity = Literal["white_missing", "black_missing"]
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
+
+MOST_PIXELS = 1 << 28  # 0.8 GB of 8-bit RGB; more is taken for a bomb, a small file that asks for all memory
+_MOST_BYTES = 8 * MOST_PIXELS  # RGBA of 16 bits, not compressed
 
 # ANYDEPTH keeps 16 bits; COLOR turns gray, palette and CMYK into three channels, drops alpha and obeys EXIF rotation.
 _READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -39,10 +44,12 @@ def decode(data: bytes | memoryview, where: str) -> Image:
     """The picture in `data`, the bytes of an image file, as RGB `uint8` or `uint16` of shape (H, W, 3).
 
     Raises:
-        UnreadableImage: not a picture, cut short, or of floating-point samples. `where` names it in the message.
+        UnreadableImage: not a picture, cut short, of floating-point samples, or of more than `MOST_PIXELS`. `where`
+            names it in the message.
     """
     if not data:
         raise UnreadableImage(f"{where}: empty file")
+    refuse_bomb(data, where)
     if _is_cut_short(data):
         raise UnreadableImage(f"{where}: the picture is cut short; copy or download the file again")
     try:
@@ -74,11 +81,25 @@ def read(path: str | Path) -> Image:
     Raises:
         UnreadableImage: also when the file cannot be opened.
     """
+    return decode(file_bytes(path), str(path))
+
+
+def file_bytes(path: str | Path) -> bytes:
+    """What is in a picture file. Never waits: a pipe or a device is no file.
+
+    Raises:
+        UnreadableImage: it cannot be opened, is no regular file, or is larger than any picture that we read.
+    """
     try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        raise UnreadableImage(f"{path}: {error.strerror or error}") from error
-    return decode(data, str(path))
+        about = os.stat(path)  # asked before opening: opening a pipe waits for its other end, which may never come
+        if not stat.S_ISREG(about.st_mode):
+            kind = "a folder" if stat.S_ISDIR(about.st_mode) else "a device or pipe"
+            raise UnreadableImage(f"{path}: {kind}, not a picture file")
+        if about.st_size > _MOST_BYTES:
+            raise UnreadableImage(f"{path}: {about.st_size >> 20} MiB; at most {_MOST_BYTES >> 20} MiB are read")
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:  # the latter for a name with a null byte in it
+        raise UnreadableImage(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def write(path: str | Path, image: Image) -> None:
@@ -153,13 +174,39 @@ def to_uint8(picture: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(levels)
 
 
+def refuse_bomb(data: bytes | memoryview, where: str) -> None:
+    """Raises `UnreadableImage` for a header that asks for more than `MOST_PIXELS`, before anything is allocated."""
+    known = header(data)
+    if known and known.width * known.height > MOST_PIXELS:
+        raise UnreadableImage(
+            f"{where}: says that it has {known.width} x {known.height} pixels; at most {MOST_PIXELS / 1e6:.0f} "
+            "megapixels are read; make it smaller or cut it in parts"
+        )
+
+
 def _is_cut_short(data: bytes | memoryview) -> bool:
     """Whether the end of a PNG, JPEG or BMP is missing, which OpenCV may fill with gray without a word."""
     head = bytes(data[:8])
     if head == b"\x89PNG\r\n\x1a\n":
-        return b"IEND" not in bytes(data[-64:])
+        return not _ends(data)
     if head[:3] == b"\xff\xd8\xff":
-        return b"\xff\xd9" not in bytes(data[-4096:])  # some cameras write past the end marker
+        return b"\xff\xd9" not in bytes(data[-4096:]) and not _ends_within(data)
     if head[:2] == b"BM":
         return len(data) < int.from_bytes(head[2:6], "little")
     return False
+
+
+def _ends(png: bytes | memoryview) -> bool:
+    """Whether a PNG's chunks lead to its end. OpenCV 5 spends many seconds on one that is longer than the file."""
+    at = 8
+    while at + 12 <= len(png):
+        if png[at + 4 : at + 8] == b"IEND":
+            return True
+        at += 12 + int.from_bytes(png[at : at + 4], "big")
+    return False
+
+
+def _ends_within(jpeg: bytes | memoryview) -> bool:
+    """Whether a JPEG's end stands before other things: phones write videos and second pictures behind their photos."""
+    scan = max((at for _, at in jpeg_segments(jpeg)), default=0)  # an earlier end is that of a thumbnail
+    return b"\xff\xd9" in bytes(jpeg[scan:])

@@ -1,13 +1,18 @@
 """Pictures of every kind: converted as Pillow does, or told by name."""
 
 import io
+import os
+import signal
+import time
+import zlib
 
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from restore import images
+from restore.image_header import header
 
 RNG = np.random.default_rng(0)
 
@@ -122,16 +127,95 @@ def test_damage_inside_a_png_is_told():
         images.decode(bytes(data), "the name")
 
 
+@pytest.mark.parametrize("length", [b"\xff\xff\x00\x00", b"\x7f\xff\xff\xff", b"\x00\x10\x00\x00"])
+@pytest.mark.parametrize("name", [b"PLTE", b"IDAT"])
+def test_a_chunk_longer_than_its_png_takes_no_time(length, name):
+    """OpenCV 5 took up to 48 s for it."""
+    data = bytearray(saved(Image.fromarray(smooth(3)).quantize(17), "png"))
+    at = data.index(name)
+    data[at - 4 : at] = length
+    began = time.monotonic()
+    with pytest.raises(images.UnreadableImage, match="^x: the picture is cut short"):
+        images.decode(bytes(data), "x")
+    assert time.monotonic() - began < 1
+
+
+def test_a_png_may_end_before_its_file_does():
+    data = whole("png")
+    assert np.array_equal(images.decode(data + bytes(1000), "x"), images.decode(data, "x"))
+
+
 def test_floating_point_samples_are_told():
     data = cv2.imencode(".tiff", np.ones((4, 4, 3), np.float32))[1].tobytes()
     with pytest.raises(images.UnreadableImage, match="float32; convert"):
         images.decode(data, "x")
 
 
-def test_missing_file_and_folder(tmp_path):
-    for path in (tmp_path / "gone.png", tmp_path):
-        with pytest.raises(images.UnreadableImage, match=str(path)):
-            images.read(path)
+@pytest.mark.parametrize("kind", ["gone", "folder", "pipe", "device", "too large"])
+def test_what_is_no_file_is_told_and_not_waited_for(kind, tmp_path):
+    path = tmp_path / "x.png"
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "device":
+        path = "/dev/zero"
+    elif kind == "too large":
+        with path.open("wb") as file:
+            file.truncate(1 << 40)
+    signal.alarm(10)  # ends the tests where one of them waits
+    with pytest.raises(images.UnreadableImage, match=f"^{path}: "):
+        images.read(path)
+    signal.alarm(0)
+
+
+def bomb(format, side):
+    """A small file whose header asks for side x side pixels."""
+    data = bytearray(whole(format))
+    if format == "png":
+        data[16:24] = side.to_bytes(4, "big") * 2
+        data[29:33] = zlib.crc32(data[12:29]).to_bytes(4, "big")
+    elif format == "bmp":
+        data[18:26] = side.to_bytes(4, "little") * 2
+    elif format == "tiff":
+        first = int.from_bytes(data[4:8], "little")
+        for entry in range(first + 2, first + 2 + 12 * data[first], 12):
+            if data[entry : entry + 2] in (b"\0\1", b"\1\1"):
+                data[entry + 2 : entry + 12] = b"\4\0\1\0\0\0" + side.to_bytes(4, "little")
+    elif format == "ppm":
+        return b"P6\n# a comment\n%d %d\n255\n" % (side, side) + bytes(data[20:])
+    elif format == "jpeg":
+        frame = data.index(b"\xff\xc0")
+        data[frame + 5 : frame + 9] = side.to_bytes(2, "big") * 2
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("format", "side"), [("png", 100_000), ("bmp", 100_000), ("tiff", 100_000), ("ppm", 100_000), ("jpeg", 60_000)]
+)
+def test_a_header_that_asks_for_all_memory_is_refused(format, side):
+    with pytest.raises(images.UnreadableImage, match=f"^x: says that it has {side} x {side} pixels; at most 268 mega"):
+        images.decode(bomb(format, side), "x")
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "bmp", "webp", "tiff", "ppm", "gif", "avif"])
+@pytest.mark.parametrize("lossless", [False, True])
+def test_header_tells_format_and_size(format, lossless):
+    if format == "avif" and not features.check("avif"):
+        pytest.skip("no AVIF in this Pillow")
+    options = {"lossless": lossless, "exif": Image.Exif() if lossless else b""} if format == "webp" else {}
+    data = saved(Image.fromarray(smooth(3)), format, **options)
+    assert header(data) == (format.upper(), 33, 24)
+    assert header(memoryview(data)) == (format.upper(), 33, 24)
+    for end in range(0, min(len(data), 64)):
+        assert header(data[:end]) is None or header(data[:end]).format == format.upper()
+
+
+def test_a_jpeg_may_end_before_its_file_does():
+    data = saved(Image.fromarray(smooth(3)), "jpeg", exif=b"Exif\0\0" + b"\xff\xd8thumbnail\xff\xd9")
+    assert np.array_equal(images.decode(data + bytes(10_000), "x"), images.decode(data, "x"))
+    with pytest.raises(images.UnreadableImage, match="cut short"):
+        images.decode(data[:-30] + bytes(10_000), "x")
 
 
 def test_written_is_read_back(tmp_path):
