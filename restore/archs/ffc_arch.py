@@ -193,7 +193,8 @@ class FFCGenerator(nn.Module):
 def mirrored(x: Tensor, dim: int, side: int) -> Tensor:
     """Continues a picture to `side` by mirroring it, edge pixels included, as LaMa's own prediction does."""
     length = x.shape[dim]
-    if side == length:
+    if not torch.compiler.is_exporting() and side == length:  # an exported network has no branches
         return x
-    places = torch.arange(side, device=x.device) % (2 * length)
+    period = torch.arange(2 * length, 2 * length + 1, device=x.device)  # a tensor, which ONNX can divide by
+    places = torch.arange(side, device=x.device) % period
     return x.index_select(dim, torch.minimum(places, 2 * length - 1 - places))

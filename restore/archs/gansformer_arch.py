@@ -143,7 +143,8 @@ class GANsformer(nn.Module):
             across.append(feat)
             feat = block(feat)
         if latents is None:
-            latents = self.draw(len(x)).to(feat) if self.training else feat.new_zeros(self._shape(len(x)))
+            count = x.shape[0]  # unlike len(x), not fixed in an exported network
+            latents = self.draw(count).to(feat) if self.training else feat.new_zeros(self._shape(count))
         mapped = self.mapping(latents, feat)
         style = self.style(torch.cat((mapped[:, -1], feat.mean(dim=(2, 3))), 1))
         rgb: Tensor | None = None

@@ -67,9 +67,26 @@ class SAFM(nn.Module):
             if factor == 1:
                 seen.append(conv(part))
             else:
-                small = F.adaptive_max_pool2d(part, [max(1, side // factor) for side in size])
+                small = largest(part, factor)
                 seen.append(F.interpolate(conv(small), size=size, mode="nearest"))
         return F.gelu(self.aggr(torch.cat(seen, 1))) * x
+
+
+def largest(x: Tensor, factor: int) -> Tensor:
+    """The largest values of areas that share out the picture: (N, C, H, W) to (N, C, H // factor, W // factor).
+
+    No side becomes less than 1. For an export to all sizes, which knows no areas whose number hangs on the size, the
+    same is written as a look-up of each area's rows, then of its columns: an area has less than 2 * factor of them.
+    """
+    sides = [max(1, side // factor) for side in x.shape[-2:]]
+    if not torch.compiler.is_exporting():
+        return F.adaptive_max_pool2d(x, sides)
+    for dim, side in zip((2, 3), sides, strict=True):
+        length, area = x.shape[dim], torch.arange(side, device=x.device)[:, None]
+        last = ((area + 1) * length + side - 1) // side - 1
+        places = torch.minimum(area * length // side + torch.arange(2 * factor, device=x.device), last)
+        x = x.index_select(dim, places.flatten()).unflatten(dim, (side, 2 * factor)).amax(dim + 1)
+    return x
 
 
 class CCM(nn.Module):

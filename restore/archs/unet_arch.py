@@ -34,6 +34,7 @@ class UNet(nn.Module):
         num_level: how many times the size is halved.
         norm: behind each 3x3 convolution; `batch` needs batches of several pictures.
         attention: self-attention behind the bottleneck, at the smallest size.
+        num_out_ch: channels of its answer: 3 of a picture, 1 of a mask.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class UNet(nn.Module):
         num_level: Annotated[int, Field(ge=1, le=7)] = 4,
         norm: Norm = "batch",
         attention: bool = False,
+        num_out_ch: Positive = 3,
     ) -> None:
         super().__init__()
         self.mask_channel, self.multiple = mask_channel, 2**num_level
@@ -55,10 +57,10 @@ class UNet(nn.Module):
         for width in reversed(widths[:-1]):
             self.enlarge.append(nn.ConvTranspose2d(2 * width, width, 2, stride=2))
             self.up.append(_double_conv(2 * width, width, norm))
-        self.conv_last = nn.Conv2d(num_feat, 3, 1)
+        self.conv_last = nn.Conv2d(num_feat, num_out_ch, 1)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """(N, 3, H, W) and its mask (N, 1, H, W) to (N, 3, H, W). Raises `ValueError` without a mask it has to see."""
+        """(N, 3, H, W) and its mask (N, 1, H, W) to (N, num_out_ch, H, W). Raises `ValueError` where that misses."""
         # two places a side at the smallest size, since instance norm has nothing to average over one
         feat = entering(x, mask, self.mask_channel, self.multiple, 2 * self.multiple)
         across = []

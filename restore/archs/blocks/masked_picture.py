@@ -24,7 +24,9 @@ def entering(x: Tensor, mask: Tensor | None, mask_channel: bool, multiple: int, 
             raise ValueError("the network sees the mask, and was given none; `mask_channel: false` makes one without")
         x = torch.cat((x, mask.to(x.dtype)), 1)
     below, right = (max(-side % multiple, least - side) for side in x.shape[-2:])
-    return F.pad(x, (0, right, 0, below), mode="replicate") if below or right else x
+    if torch.compiler.is_exporting() or below or right:  # an exported network has no branches
+        x = F.pad(x, (0, right, 0, below), mode="replicate")
+    return x
 
 
 def leaving(features: Tensor, x: Tensor) -> Tensor:

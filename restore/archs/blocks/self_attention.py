@@ -23,5 +23,12 @@ class SelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         places = self.qkv(x).flatten(2).transpose(1, 2)  # (N, H * W, channels)
         query, key, value = places.split(self.widths, dim=2)
-        found = F.scaled_dot_product_attention(query, key, value)
+        found = _attend(query, key, value)
         return x + self.gain * self.out(found.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+def _attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    if torch.compiler.is_exporting():  # what ONNX has no operator for, written out
+        scores = torch.bmm(query, key.transpose(1, 2)) / query.shape[-1] ** 0.5
+        return torch.bmm(torch.softmax(scores, dim=2), value)
+    return F.scaled_dot_product_attention(query, key, value)
