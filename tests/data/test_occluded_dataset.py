@@ -127,3 +127,16 @@ def test_a_mask_that_does_not_fit_is_told(faces, pairs):
     (pairs / "masks" / "001.png").unlink()
     with pytest.raises(UserError, match="no mask for GT `001`"):
         PairedImageDataset(*roots, dataroot_mask=str(pairs / "masks"))
+
+
+def test_the_hidden_picture_is_spoilt_afterwards_and_nothing_else(faces):
+    spoilt = dataset(faces, NOISE, degradation=[Part(type="GaussianNoise", sigma=(20, 20)), Part(type="Jpeg")])
+    for index in range(4):
+        plain, made, again = (
+            d.load(index, keyed.draws(0, "t", index)) for d in (dataset(faces, NOISE), spoilt, spoilt)
+        )
+        assert (made["gt"] == plain["gt"]).all()
+        assert (made["mask"] == plain["mask"]).all()
+        assert (made["lq"] == again["lq"]).all()
+        away = np.abs(made["lq"].astype(float) - plain["lq"])[plain["mask"][:, :, 0] == 0]
+        assert 4 < away.mean() < 25
