@@ -104,12 +104,12 @@ class PeerFailed(Exception):
 
 
 class Peer:
-    """One side of a comparison: a process that trains when told to, and waits in between."""
+    """One side of a comparison: a process that works when told to, and waits in between."""
 
-    def __init__(self, side: str, options: Path, overrides: Iterable[str] = ()) -> None:
-        """`side` is `restore` or `basicsr`; `overrides`, written as after `--set`, are for Restore alone."""
+    def __init__(self, side: str, options: Path, overrides: Iterable[str] = (), script: str = __file__) -> None:
+        """`side` is `restore` or `basicsr`, or a name of `script`'s; `overrides`, as after `--set`, are for Restore."""
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, __file__, side, str(options), *overrides]
+        command = [sys.executable, script, side, str(options), *overrides]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
         self.process: subprocess.Popen[str] = subprocess.Popen(command, cwd=options.parent, **pipes)  # type: ignore[call-overload]
 

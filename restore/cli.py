@@ -3,8 +3,8 @@
 import argparse
 import sys
 
-from restore import __version__, infer, test, train
-from restore.apps import check, compare, inspecting, listing, plot, prepare, slurm, sweep, weights
+from restore import __version__, infer, test, train, unmask
+from restore.apps import check, compare, demo, export, inspecting, listing, plot, prepare, slurm, sweep, weights
 from restore.errors import run_main
 
 
@@ -17,12 +17,15 @@ def build_parser() -> argparse.ArgumentParser:
     for name, module, about in (
         ("train", train, "train an experiment"),
         ("test", test, "score or apply a model"),
-        ("infer", infer, "rebuild what is hidden in photos"),
+        ("infer", infer, "restore photos and videos: enlarge them, or rebuild what is hidden"),
+        ("unmask", unmask, "take off what covers people's faces in photos, such as masks"),
         ("check", check, "tell every mistake in an option file"),
         ("list", listing, "show what option files can name"),
         ("compare", compare, "score models and interpolations side by side, with intervals"),
         ("plot", plot, "draw the curves of experiments"),
         ("inspect", inspecting, "tell what a checkpoint or weights file holds"),
+        ("export", export, "carry a model elsewhere: ONNX, torch.export, weights files"),
+        ("demo", demo, "serve a page where people restore their photos"),
         ("slurm", slurm, "write a batch script for a cluster, and submit it"),
         ("sweep", sweep, "train a grid of settings, here or as a job array, and compare them"),
     ):

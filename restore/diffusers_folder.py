@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from restore.errors import UserError
+from restore.facts import parsed
 
 T = TypeVar("T")
 Config = dict[str, Any]
@@ -160,7 +161,7 @@ def _expect(config: Config, known: Mapping[str, tuple[Any, ...]], place: Path | 
 
 def _read(place: Path) -> Config:
     try:
-        config = json.loads(place.read_text(encoding="utf-8"))
+        config = parsed(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{place}: cannot be read as JSON: {error}") from error
     if not isinstance(config, dict):

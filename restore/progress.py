@@ -44,7 +44,8 @@ def _bar(results: Iterable[R], total: int, label: str, done: int) -> Iterator[R]
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TaskProgressColumn(show_speed=True))
-    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+    kept = sys.stdout.isatty()  # else what is printed belongs into a file or pipe, not above the bar
+    with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), redirect_stdout=kept) as progress:
         yield from progress.track(results, total=total, completed=done, description=label)
 
 

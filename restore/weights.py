@@ -1,6 +1,7 @@
 """Network weights in files: safetensors that say which network they belong to, BasicSR's `.pth`, diffusers' folders."""
 
 import json
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,12 +13,15 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from restore import diffusers_folder
+from restore import facts as said
 from restore.errors import UserError
 
 PARAM_KEYS = ("params_ema", "params", "state_dict")  # where BasicSR's files, and Lightning's, keep the weights
 POINTER_BYTES = 64
 HEADER = "restore"  # the key of our facts in the header of a safetensors file
 LISTED = 8  # names shown of a long list of differences
+LONGEST = 100  # letters shown of a name
+TORCHSCRIPT = "constants.pkl"  # an entry of archives that hold code
 
 
 @dataclass
@@ -126,18 +130,36 @@ def read_weights(path: Path, param_key: str | None = None) -> Weights:
     """
     path = locate(path)
     if facts := diffusers_folder.facts_beside(path):
-        return Weights(diffusers_folder.renamed(_read(path, param_key).tensors), facts)
+        return Weights(diffusers_folder.renamed(_read(path, param_key).tensors), said.checked(facts, path))
     return _read(path, param_key)
 
 
 def _read(path: Path, param_key: str | None) -> Weights:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
+    return Weights(_state_in(read_pickled(path), param_key, path), {})
+
+
+def read_pickled(path: Path) -> Any:
+    """What PyTorch saved in a file, without running any code in it. Raises `UserError`."""
+    _require_plain_archive(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds, from KeyError to UnpicklingError
         raise UserError(f"{path}: not a weights file that can be read safely ({type(error).__name__})") from error
-    return Weights(_state_in(state, param_key, path), {})
+
+
+def _require_plain_archive(path: Path) -> None:
+    """PyTorch's archives hold their tensors as they are: what unfolds to more than the file is a trap."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # an old format, or broken, which torch tells
+    if any(entry.filename.endswith(TORCHSCRIPT) for entry in entries):
+        raise UserError(f"{path}: TorchScript, which is code and is not run; save the state_dict of the network")
+    if sum(entry.file_size for entry in entries) > path.stat().st_size:
+        raise UserError(f"{path}: compressed, which weights are not; save them with torch.save")
 
 
 def load_weights(network: nn.Module, path: Path, param_key: str | None = None, strict: bool = True) -> Transfer:
@@ -172,7 +194,10 @@ def load_weights(network: nn.Module, path: Path, param_key: str | None = None, s
         raise UserError(f"{told}; or set path.strict_load_g: false")
     if not transfer.matched:
         raise UserError(f"{path}: not one tensor fits {transfer.arch}: {transfer.differences}")
-    network.load_state_dict(own | {name: weights[name] for name in transfer.matched})
+    try:
+        network.load_state_dict(own | {name: weights[name] for name in transfer.matched})
+    except RuntimeError as error:  # tensors of kinds that cannot be copied into others
+        raise UserError(f"{path}: does not fit {transfer.arch}: {str(error).splitlines()[-1].strip()}") from error
     return transfer
 
 
@@ -231,24 +256,30 @@ def _same_network(first: Weights, second: Weights, where: str) -> None:
 def _listed(kinds: Iterable[tuple[str, Sequence[str]]]) -> str:
     """Each kind of difference that there is, with its number and the first of its names."""
     return "; ".join(
-        f"{len(names)} {what} ({', '.join(names[:LISTED])}{', ...' if len(names) > LISTED else ''})"
+        f"{len(names)} {what} ({', '.join(map(_plain, names[:LISTED]))}{', ...' if len(names) > LISTED else ''})"
         for what, names in kinds
         if names
     )
+
+
+def _plain(name: str) -> str:
+    """A name out of a file as a message may have it: on one line, and not without end."""
+    plain = name if name.isprintable() else ascii(name)
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}..."
 
 
 def read_facts(path: Path) -> dict[str, Any]:
     """What a weights file says of itself, its tensors unread. `path` and errors are those of `read_weights`."""
     path = locate(path)
     if facts := diffusers_folder.facts_beside(path):
-        return facts
+        return said.checked(facts, path)
     return _read_safetensors(path, tensors=False).facts if path.suffix == ".safetensors" else {}
 
 
 def _read_safetensors(path: Path, tensors: bool = True) -> Weights:
     try:
         with safe_open(path, framework="pt") as file:
-            facts = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            facts = said.checked(said.parsed((file.metadata() or {}).get(HEADER, "{}")), path)
             return Weights({name: file.get_tensor(name) for name in file.keys() if tensors}, facts)  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: broken safetensors file: {error}") from error
@@ -258,9 +289,17 @@ def _state_in(state: Any, param_key: str | None, path: Path) -> dict[str, Tensor
     keys = [param_key] if param_key else [key for key in PARAM_KEYS if isinstance(state, dict) and key in state][:1]
     for key in keys:
         if not isinstance(state, dict) or key not in state:
-            known = ", ".join(map(str, list(state)[:LISTED])) if isinstance(state, dict) else type(state).__name__
+            names = [_plain(str(name)) for name in list(state)[:LISTED]] if isinstance(state, dict) else []
+            known = ", ".join(names) or type(state).__name__
             raise UserError(f"{path}: no entry `{key}`; the file holds {known}")
         state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, dict) or not all(isinstance(n, str) and is_plain(value) for n, value in state.items()):
         raise UserError(f"{path}: holds no plain table of tensors; name the entry with path.param_key_g")
     return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def is_plain(value: object) -> bool:
+    """Whether it is a tensor with all its numbers: not one that repeats a few without end, nor of a special kind."""
+    if not isinstance(value, Tensor) or value.layout is not torch.strided or value.is_quantized or value.is_meta:
+        return False
+    return value.numel() * value.element_size() <= value.untyped_storage().nbytes()

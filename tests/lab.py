@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from safetensors.torch import load_file
@@ -15,6 +16,8 @@ from restore import cli, train
 from restore.engine.checkpoint import Checkpoint, open_checkpoint
 from restore.options.load import load
 from restore.options.schema import Options
+from restore.registry import ARCHS, Part
+from restore.weights import weights_bytes
 
 REPOSITORY = Path(__file__).parents[1]
 ITERATIONS = 12
@@ -111,6 +114,21 @@ def run_infer(*arguments: object) -> None:
     """Calls `restore infer` with these arguments."""
     args = cli.build_parser().parse_args(["infer", *map(str, arguments)])
     args.run(args)
+
+
+def network_file(path: Path, section: dict, scale: int = 1, **facts: object) -> torch.nn.Module:
+    """Writes the weights of a network with chance values, and returns it."""
+    torch.manual_seed(0)
+    network = ARCHS.build(Part.model_validate(section)).eval()
+    path.write_bytes(weights_bytes(network, {"arch": section, "scale": scale, **facts}))
+    return network
+
+
+def lower_half(height: int, width: int) -> np.ndarray:
+    """A mask as a picture: white where the lower half is, but for its sides."""
+    mask = np.zeros((height, width, 3), np.uint8)
+    mask[height // 2 :, 8:-8] = 255
+    return mask
 
 
 def last(experiment: Path) -> Checkpoint:

@@ -37,8 +37,7 @@ def tiny(recipe: Path) -> list[str]:
     overrides = [*TINY, *tiny_net(data), *few_steps(data), *(() if stages else LENGTH)]
     if "n_layers" in data.get("network_d", {}):
         overrides.append("network_d.n_layers=1")  # for one judgement of a large picture there may be many
-    if "gt_size" in data["datasets"]["train"]:
-        overrides.append("datasets.train.gt_size=32")
+    overrides += small_crops("datasets.train", data["datasets"]["train"])
     overrides += random_metrics(data)
     for prefix, section in [("", data), *((f"stages.{number}.", stage) for number, stage in enumerate(stages))]:
         overrides += [f"{prefix}{length}" for length in LENGTH if prefix]
@@ -52,6 +51,13 @@ def tiny_net(data: dict) -> list[str]:
     """Overrides that make the generator of a recipe small."""
     takes = ARCHS.get(data["network_g"]["type"]).parameters
     return [f"network_g.{name}={value}" for name, value in TINY_NET.items() if name in takes]
+
+
+def small_crops(key: str, section: dict) -> list[str]:
+    """Overrides that let a training set, or those that it is mixed of, cut crops out of small pictures."""
+    parts = enumerate(section.get("datasets", []))
+    own = [f"{key}.gt_size=32"] if "gt_size" in section else []
+    return own + [each for number, part in parts for each in small_crops(f"{key}.datasets.{number}", part)]
 
 
 def few_steps(data: dict) -> list[str]:

@@ -22,7 +22,7 @@ from restore.apps.shard import Shard
 from restore.data.loader import SampleSource
 from restore.data.staging import build_dataset
 from restore.engine.baselines import baseline
-from restore.engine.described import inpainting_task, scale_of, wants_mask
+from restore.engine.described import inpainting_task, require_own, scale_of, wants_mask
 from restore.engine.device import pick_device, prepare_backend
 from restore.engine.methods import MODEL, RAW, model_methods
 from restore.engine.validation import (
@@ -136,6 +136,7 @@ def document_for(args: argparse.Namespace) -> Document:
     if args.network_g:
         network = doc.parse_value(args.network_g, "--network_g")
     elif "arch" in facts:
+        require_own({"arch": facts["arch"]}, path)
         network = facts["arch"]
     elif importlib.util.find_spec("spandrel"):
         network = {"type": "Spandrel", "file": args.model}

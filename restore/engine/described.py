@@ -1,11 +1,16 @@
 """What a weights file says of itself, as the sections of an option file."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from restore.errors import UserError
 from restore.options import document as doc
-from restore.options.document import Document, Mark
+from restore.options.document import Document, Loc, Mark
+from restore.options.paths import MustExist
+from restore.options.schema import Options
+from restore.options.walk import marked_values
 from restore.registry import ARCHS, Part
 from restore.tasks.networks import predicts_noise
 
@@ -15,6 +20,36 @@ def inpainting_task(facts: Mapping[str, Any], network: Mapping[str, Any]) -> dic
     kind = "Diffusion" if predicts_noise(network) else "Inpainting"
     task: dict[str, Any] = facts.get("task") or {}
     return task if task.get("type") == kind else {"type": kind}
+
+
+def require_own(facts: Mapping[str, Any], path: Path) -> None:
+    """Files come from strangers: they may say which network they are for, but name no other file, to be opened here.
+
+    Raises:
+        UserError: one does.
+    """
+    data = {"network_g": facts.get("arch"), "task": facts.get("task")}
+    named = [loc for loc, marker, _ in marked_values(Options, data) if isinstance(marker, MustExist)]
+    for section, *inner in (*named, *_like_files(data)):
+        key = ".".join(map(str, inner))
+        remedy = "--network_g '{type: ..., " if section == "network_g" else "--task '{"
+        raise UserError(
+            f"{path}: says that `{section}.{key}` is another file, and files may not name others; "
+            f"if that is what you want, say it yourself: {remedy}{inner[0]}: ...}}'"
+        )
+
+
+def _like_files(value: Any, loc: Loc = ()) -> Iterator[Loc]:
+    """What may be a file's name where no signature tells: in sections of guests and of plugins."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if len(loc) != 1 or key != "type":
+                yield from _like_files(inner, (*loc, key))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _like_files(inner, (*loc, number))
+    elif isinstance(value, str) and (set("/\\") & set(value) or re.search("path|file", str(loc[-1]))):
+        yield loc
 
 
 def override_task(document: Document, text: str | None, flag: str) -> None:
@@ -41,7 +76,7 @@ def scale_of(network: Mapping[str, Any]) -> int:
         scale: int = ARCHS.build(Part.model_validate(network)).scale
         return scale
     for key in ("upscale", "scale"):
-        if key in network:
+        if isinstance(network.get(key), int):
             return int(network[key])
         known = str(network.get("type"))
         field = ARCHS.get(known).schema.model_fields.get(key) if known in ARCHS else None

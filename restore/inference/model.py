@@ -11,17 +11,21 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from restore.engine.described import inpainting_task, scale_of, wants_mask
+from restore.engine.described import inpainting_task, require_own, scale_of, wants_mask
 from restore.engine.device import pick_device, prepare_backend
 from restore.engine.methods import Model as Network
-from restore.errors import UserError, nearest
+from restore.errors import RestoreError, UserError, nearest
+from restore.facts import bounded, checked
 from restore.images import Image
-from restore.inference import pictures
+from restore.inference import onnx_model, pictures
 from restore.inference.tiling import Tile, restore_picture
 from restore.occlusions.occlusion import Mask
-from restore.options.check import validate
-from restore.options.document import Document
+from restore.options.check import check
+from restore.options.document import Document, Mark
+from restore.options.paths import resolve
+from restore.options.schema import Options
 from restore.pretrained import sha256_of
+from restore.tasks.candidates import require_latents
 from restore.tasks.networks import predicts_noise
 from restore.weights import locate, read_facts
 
@@ -62,7 +66,7 @@ def load_model(
 
     Args:
         name: a model that ships, an experiment's folder, a checkpoint, a weights file (ours, BasicSR's, or one that
-            only spandrel knows), or a folder that diffusers saved.
+            only spandrel knows), an ONNX file of `restore export`, or a folder that diffusers saved.
         device: `auto` is CUDA where there is one.
         precision: what networks compute in; `auto` is fp16 on CUDA, else fp32.
         network_g: the network's section, such as `{"type": "EDSR", ...}`, of files that do not say it.
@@ -76,7 +80,9 @@ def load_model(
         UserError: there is no such file, it is broken, or is no model that makes pictures of pictures.
     """
     path = _path_of(name)
-    facts = read_facts(path)
+    if path.suffix == onnx_model.SUFFIX:
+        return _exported(path)
+    facts = _facts_of(path, network_g, task)
     network = dict(network_g) if network_g is not None else _network_of(path, facts)
     if fidelity is not None:
         network = _with_fidelity(path, network, fidelity)
@@ -86,12 +92,12 @@ def load_model(
         data["task"] = inpainting_task(facts, network) | dict(task or {})
     else:
         data |= {"scale": facts.get("scale") or scale_of(network)} | ({"task": dict(task)} if task else {})
-    if network.get("type") != "Spandrel":
+    if network.get("type") != "Spandrel" or not _is(path, network.get("file")):  # which has loaded it already
         data["path"] = {"pretrain_network_g": str(path)}
-    options = validate(Document(f"model {name}", data))
+    options = _validated(path, data)
     chosen = pick_device(options.device)
     prepare_backend(chosen, deterministic=False)
-    placed = Network(options, chosen, tell)
+    placed = _built(path, options, chosen, tell)
     model = Model(
         _answer_of(placed, "fp16" if precision == "auto" and chosen.type == "cuda" else precision),
         kind="unmask" if unmask else "sr",
@@ -102,14 +108,31 @@ def load_model(
         faces=bool(facts.get("faces", unmask or getattr(placed.network, "faces", False))),
         show_hole=getattr(placed.task, "show_hole", False),
     )
-    model.name, model.path, model.sha256 = path.stem if path.is_file() else path.name, path, sha256_of(locate(path))
-    return model
+    return model._from(path)
+
+
+def _exported(path: Path) -> "Model":
+    """An ONNX file as a model. Raises `UserError`."""
+    network = onnx_model.OnnxNetwork(path)
+    facts = network.facts
+    unmask = "mask" in network.inputs
+    try:
+        scale, size = int(facts["scale"]), int(facts["size"]) if "size" in facts else None
+        checked({"scale": scale, "size": size}, path)
+    except (KeyError, ValueError):
+        raise UserError(f"{path}: not a file of `restore export`: it does not say its scale") from None
+    faces = facts.get("faces", str(unmask)) == "True"
+    model = Model.of(network, kind="unmask" if unmask else "sr", scale=scale, size=size, faces=faces)
+    model.arch = f"{facts.get('arch', 'network')} (ONNX)"
+    return model._from(path)
 
 
 def kind_of(name: str | Path, network_g: Mapping[str, Any] | None = None, kind: Kind | None = None) -> Kind:
     """What a model is for; its tensors are not read. Arguments and errors are those of `load_model`."""
     path = _path_of(name)
-    facts = read_facts(path)
+    if path.suffix == onnx_model.SUFFIX:
+        return _exported(path).kind
+    facts = _facts_of(path, network_g)
     network = dict(network_g) if network_g is not None else _network_of(path, facts)
     return _kind(network, facts, kind)
 
@@ -151,9 +174,17 @@ class Model:
         device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
 
         def answer(lq: Tensor, mask: Tensor | None, candidate: int) -> Tensor:
+            if candidate:
+                require_latents(network)
             return cast(Tensor, network(lq, mask) if takes_mask else network(lq))
 
         return cls(answer, kind=kind, scale=scale, network=network.eval(), device=device, **facts)
+
+    def _from(self, path: Path) -> "Model":
+        """Notes which file it is of."""
+        self.name, self.path = path.stem if path.is_file() else path.name, path
+        self.sha256 = sha256_of(path if path.suffix == onnx_model.SUFFIX else locate(path))
+        return self
 
     def answer(self, lq: Tensor, mask: Tensor | None = None, candidate: int = 0) -> Tensor:
         """The network's own answer, also where the mask says that LQ is right.
@@ -178,6 +209,8 @@ class Model:
         wanted = (len(lq), 3, lq.shape[-2] * self.scale, lq.shape[-1] * self.scale)
         if pred.shape != wanted:
             raise UserError(f"{self.name}: makes {tuple(pred.shape)} of {tuple(lq.shape)}, where {wanted} is due")
+        if pred.sum().isnan():
+            raise UserError(f"{self.name}: makes values that are no numbers; broken weights, or a precision too low")
         return pred
 
     def picture(
@@ -261,6 +294,41 @@ def _network_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _facts_of(path: Path, network: Mapping[str, Any] | None, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """What a file says of itself. Where the caller says otherwise it counts for nothing. Raises `UserError`."""
+    facts = read_facts(path)
+    told = set(task or ()) - {"type"}
+    said = {key: value for key, value in (facts.get("task") or {}).items() if key not in told}
+    require_own({"arch": facts.get("arch") if network is None else None, "task": said or None}, path)
+    return facts
+
+
+def _is(path: Path, name: Any) -> bool:
+    """Whether a name in a section means that file."""
+    return isinstance(name, str) and resolve(name).resolve() == path.resolve()
+
+
+def _validated(path: Path, data: dict[str, Any]) -> Options:
+    """The model as an option file would say it. Raises `UserError`, in one line."""
+    options, problems = check(Document(str(path), data, {(): Mark(str(path))}))
+    if mistakes := [line.removeprefix(f"{path}: ") for line in problems.lines()]:
+        raise UserError(f"{path}: {'; '.join(mistakes)}")
+    assert options is not None
+    return options
+
+
+def _built(path: Path, options: Options, device: torch.device, tell: bool) -> Network:
+    """The network, with its weights. Raises `UserError`."""
+    try:
+        with bounded(locate(path)):
+            return Network(options, device, tell)
+    except (RestoreError, KeyboardInterrupt):
+        raise
+    except Exception as error:  # each network fails in its own way at settings that its signature allows
+        said = str(error).partition("\n")[0]
+        raise UserError(f"{path}: {options.network_g.type} cannot be built: {type(error).__name__}: {said}") from error
+
+
 def _with_fidelity(path: Path, network: dict[str, Any], fidelity: float) -> dict[str, Any]:
     if network.get("type") != "Spandrel":
         raise UserError(f"{path}: {network.get('type')} has no fidelity to set; CodeFormer has")
@@ -268,7 +336,9 @@ def _with_fidelity(path: Path, network: dict[str, Any], fidelity: float) -> dict
 
 
 def _kind(network: Mapping[str, Any], facts: Mapping[str, Any], wanted: Kind | None) -> Kind:
-    """What a file says that it is for; else what is wanted, where it may be that."""
+    """What a file says that it is for; else what is wanted, where it may be that. Raises `UserError` for a finder."""
+    if _trained_to(facts, "Segmentation"):
+        raise UserError("a model that finds what covers a face makes no picture; `--mask auto` is where it works")
     if predicts_noise(network) or wants_mask(network) or _trained_to(facts, "Inpainting"):
         return "unmask"
     silent = not facts.get("task") and (facts.get("scale") or scale_of(network)) == 1

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
+DONE = {"sr": "enlarged or cleaned", "unmask": "a part was made up"}  # what a model of each kind did
+
 
 @dataclass(frozen=True)
 class Note:

@@ -14,7 +14,7 @@ from restore import load_model
 from restore.archs.msrresnet_arch import MSRResNet
 from restore.archs.unet_arch import UNet
 from restore.errors import UserError
-from restore.inference.model import Model
+from restore.inference.model import Model, kind_of
 from restore.weights import weights_bytes
 
 SR = {"type": "MSRResNet", "num_feat": 8, "num_block": 1, "upscale": 2}
@@ -189,3 +189,44 @@ def test_precisions(folder, sr, precision):
 def test_importing_restore_loads_nothing_heavy():
     code = "import sys, restore; assert 'torch' not in sys.modules and 'numpy' not in sys.modules; restore.load_model"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_exported_files_are_models_too(folder, sr, unmask, tmp_path):
+    pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
+    from restore import cli
+
+    for name, model, mask in (("sr", sr, None), ("unmask", unmask, np.zeros((37, 52), np.uint8))):
+        target = tmp_path / f"{name}.onnx"
+        args = cli.build_parser().parse_args(["export", str(folder / f"{name}.safetensors"), str(target)])
+        args.run(args)
+        exported = load_model(target)
+        assert kind_of(target) == model.kind
+        assert (exported.kind, exported.scale, exported.size, exported.faces) == (
+            model.kind,
+            model.scale,
+            model.size,
+            model.faces,
+        )
+        if mask is not None:
+            mask[4:30, 6:20] = 255
+        apart = np.abs(exported(drawn(), mask).astype(int) - model(drawn(), mask))
+        assert apart.max() <= 1
+    (tmp_path / "text.onnx").write_text("hello")
+    with pytest.raises(UserError, match=r"text\.onnx: ONNX Runtime cannot load it"):
+        load_model(tmp_path / "text.onnx")
+    with pytest.raises(UserError, match="no such file"):
+        load_model(tmp_path / "missing.onnx")
+
+
+def test_the_kind_is_told_without_the_tensors(folder):
+    assert kind_of(folder / "sr.safetensors") == "sr"
+    assert kind_of(folder / "unmask.safetensors") == "unmask"
+
+
+def test_a_finder_of_masks_is_told_from_a_restorer(folder):
+    facts = {"arch": HOLE, "task": {"type": "Segmentation"}, "size": 32}
+    (folder / "finder.safetensors").write_bytes(weights_bytes(UNet(num_feat=4, num_level=2), facts))
+    with pytest.raises(UserError, match="makes no picture"):
+        load_model(folder / "finder.safetensors")
+    with pytest.raises(UserError, match="makes no picture"):
+        kind_of(folder / "finder.safetensors")

@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from restore import images
-from restore.apps.fixed_set import Section, parts_of, sections_of
 from restore.data.records import open_records
 from restore.errors import UserError
 from restore.faces.face import Face
@@ -18,25 +17,30 @@ from restore.keyed import draws
 from restore.occlusions.compose_occlusion import Chain
 from restore.occlusions.occlusion import Mask, Occluded
 from restore.occlusions.region import filled
-from restore.registry import OCCLUSIONS
+from restore.registry import Part
 
 Fill = Literal["keep", "black", "white", "grey", "mean"]
 
 # Where faces are covered, by their landmarks alone. What a mask covers differs between kinds and wearers: all of them,
 # and a rim.
 _KINDS = ("surgical", "cloth", "n95")
-_WORN: list[Section] = [{"type": "FaceMask", "kind": kind, "straps": False, "shadow": False} for kind in _KINDS]
-GEOMETRY: dict[str, list[Section]] = {"lower": [{"type": "LowerFace"}], "face_mask": _WORN}
+_WORN = [{"type": "FaceMask", "kind": kind, "straps": False, "shadow": False} for kind in _KINDS]
+GEOMETRY: dict[str, list[dict[str, Any]]] = {"lower": [{"type": "LowerFace"}], "face_mask": _WORN}
 RIM = {"lower": 0.0, "face_mask": 0.11}  # of the width of the face's box
+
+
+class NothingHidden(UserError):
+    """There is nothing to rebuild in a picture: of a film, that frame stays as it is."""
 
 
 class Hole(Protocol):
     """Says what a network is shown of a picture, and which pixels it is to rebuild."""
 
-    needs_faces: bool
+    @property
+    def needs_faces(self) -> bool: ...
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
-        """Raises `UserError` where there is none."""
+        """Raises `NothingHidden` where there is none, `UserError` where a mask is missing or unfit."""
 
 
 class FileHole:
@@ -65,15 +69,21 @@ class FileHole:
             (h, w), (height, width) = mask.shape, picture.shape[:2]
             raise UserError(f"{where}: this mask has {w}x{h} pixels, its picture {width}x{height}")
         if not mask.any():
-            raise UserError(f"{where}: this mask marks nothing; --mask_polarity says which colour is missing")
+            raise NothingHidden(f"{where}: this mask marks nothing; --mask_polarity says which colour is missing")
         return Occluded(shown_as(picture, mask, self.fill), mask)
 
     def _read(self, key: str) -> tuple[str, bytes]:
         if self.records is None:
-            return str(self.path), self.path.read_bytes()
+            return str(self.path), self._bytes()
         if key not in self.known:
             raise UserError(f"{self.path}: holds no mask called `{key}`")
         return self.records.where(key), self.records.get(key)
+
+    def _bytes(self) -> bytes:
+        try:
+            return self.path.read_bytes()
+        except OSError as error:
+            raise UserError(f"--mask {self.path}: {error.strerror}") from error
 
 
 class GeometricHole:
@@ -83,7 +93,7 @@ class GeometricHole:
 
     def __init__(self, name: str, fill: Fill) -> None:
         self.rim, self.fill = RIM[name], fill
-        self.occlusion = Chain(parts_of(GEOMETRY[name], OCCLUSIONS, ""))
+        self.occlusion = Chain([Part.model_validate(section) for section in GEOMETRY[name]])
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
         mask = np.zeros(picture.shape[:2], np.bool_)
@@ -91,7 +101,7 @@ class GeometricHole:
             own = self.occlusion(picture, face, draws("geometry")).mask
             mask |= widened(own, round(self.rim * (face.box[2] - face.box[0])))
         if not mask.any():
-            raise UserError("what the mask would cover lies outside the picture")
+            raise NothingHidden("what the mask would cover lies outside the picture")
         return Occluded(shown_as(picture, mask, self.fill), mask)
 
 
@@ -99,16 +109,14 @@ class DrawnHole:
     """What occlusions lay over each face, to be taken away again: a model tried on a picture whose truth is known.
 
     Args:
-        text: the occlusions, in YAML.
+        parts: the occlusions, in their order.
         seed: with the picture's key what draws come from, as in `restore test`.
     """
 
     needs_faces = True
 
-    def __init__(self, text: str, seed: int) -> None:
-        parts = parts_of(sections_of(text, "--occlude", "LowerFace"), OCCLUSIONS, "--occlude")
-        self.occlusion = Chain(parts)
-        self.seed = seed
+    def __init__(self, parts: list[Part], seed: int) -> None:
+        self.occlusion, self.seed = Chain(parts), seed
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
         own, hidden = draws(self.seed, "evaluate", key), np.zeros(picture.shape[:2], np.bool_)
@@ -116,7 +124,7 @@ class DrawnHole:
             picture, mask = self.occlusion(picture, face, own)
             hidden |= mask
         if not hidden.any():
-            raise UserError("--occlude hides nothing of this picture")
+            raise NothingHidden("--occlude hides nothing of this picture")
         return Occluded(picture, hidden)
 
 
