@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from benchmarks.bad_weights import HOLE, NET, NOISE, cases, evil_module
-from benchmarks.measure import REPOSITORY, table, verdict
+from benchmarks.measure import REPOSITORY, add_out, publish, table, verdict
 from restore import images
 from restore.errors import RestoreError
 from restore.keyed import draws
@@ -409,12 +409,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="damaged inputs, of all kinds together")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", choices=KINDS, nargs="+", default=list(KINDS))
+    add_out(parser)
     args = parser.parse_args()
     rows = [row_of(kind, max(1, round(args.count * SHARES[kind])), args.seed) for kind in args.only]
     for row in rows:
         for crash in row.crashed:
             print(f"{row.kind}: {crash}", file=sys.stderr)
-    print(table(["kind", "inputs", "done", "told", "crashed", "executed", "slowest", "bar"], [r.cells() for r in rows]))
+    header = ["kind", "inputs", "done", "told", "crashed", "executed", "slowest", "bar"]
+    publish("Bad input", iter([table(header, [row.cells() for row in rows])]), args.out)
     sys.exit(not all(row.met for row in rows))
 
 

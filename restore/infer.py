@@ -75,7 +75,9 @@ def _add_faces(group: Group) -> None:
         help="what enlarges the rest of the photo when faces are: a model, or bicubic; none: it stays (bicubic)",
     )
     group.add_argument(
-        "--blend", choices=("feather", "poisson", "multiband"), help="how a face meets the rest (feather)"
+        "--blend",
+        choices=("feather", "poisson", "multiband"),
+        help="how a face meets the rest (feather; when unmasking poisson)",
     )
     group.add_argument("--no_match", action="store_true", help="do not match a face's colours with those around it")
 

@@ -88,15 +88,11 @@ def _pictures(root: Path) -> None:
     one = draw_face(0, 1, 96).image
     images.write(root / "photo.png", one)
     images.write(root / "hole.png", lower_half(96, 96))
-    for name, picture in (
-        ("small", one[::3, ::3]),
-        ("group", one),
-        ("masked", masked(one)),
-        ("group_masked", masked(one)),
-    ):
+    worn = masked(one)
+    for name, picture in (("small", one[::3, ::3]), ("group", one), ("masked", worn), ("group_masked", worn)):
         images.write(root / f"{name}.png", np.ascontiguousarray(picture))
     Pillow.fromarray(one).save(root / "photo.jpg", quality=92)
-    Pillow.fromarray(masked(one)).save(root / "masked.jpg", quality=92)
+    Pillow.fromarray(worn).save(root / "masked.jpg", quality=92)
     for number in range(PICTURES):
         picture = draw_face(0, number, 64).image
         names = dict.fromkeys(FOLDERS, picture) | {

@@ -25,7 +25,7 @@ from restore.errors import UserError
 from restore.inference.model import shipped
 from restore.options.load import load, read_extended
 from restore.registry import REGISTRIES
-from tests import reader
+from tests import documents, reader
 from tests.documents import REPOSITORY, Command, blocks, commands, inline_commands, pages
 
 OUTPUTS = (  # lines that a command wrote; a block that begins so is output as a whole
@@ -36,7 +36,15 @@ OUTPUTS = (  # lines that a command wrote; a block that begins so is output as a
     "the page is at",
 )
 SCRIPTS = {"restore/train.py": "train", "restore/test.py": "test", "restore/infer.py": "infer"}
-OWN = ("restore", "python", "torchrun", "sbatch", "make", "pip")  # looked at closely; of others, that we know them
+OWN = {  # programs whose commands are looked at closely, and why those of some are never run here
+    "restore": None,
+    "python": None,
+    "torchrun": "starts several processes; tests/distributed does",
+    "sbatch": "needs SLURM; tests/slurm hands such scripts to a real one",
+    "make": "installs into a new environment, and runs all tests",
+    "pip": "installs; tests/test_docker.py does so from an empty folder",
+}
+# Of others' programs we only know that they are meant: they fetch, copy, or need a cluster or a daemon.
 OTHERS = {".", "cp", "curl", "docker", "echo", "git", "hf", "mkdir", "python3", "scancel", "sed", "sha256sum", "squeue",
           "tail", "tar", "tensorboard", "xargs"}  # fmt: skip
 NAMED = r"(?<![\w/.-])(?:options|docs|restore|benchmarks|tests)/[\w/]+\.(?:yml|png|jpg|py|md|sbatch)\b"
@@ -74,7 +82,7 @@ NOT_RUN_PYTHON = {  # lines of examples
 }
 
 COMMANDS = commands(OUTPUTS)
-RUN = [c for c in COMMANDS if c.words[0] in ("restore", "python") and "-c" not in c.words]
+RUN = [c for c in COMMANDS if OWN.get(c.words[0], "not ours") is None and "-c" not in c.words]
 RUN = [c for c in RUN if not c.text.replace("'", "").startswith(tuple(NOT_RUN))]
 PYTHON = [each for each in blocks("python") if not any(line in each.text for line in NOT_RUN_PYTHON)]
 SLURM = {"SLURM_ARRAY_TASK_ID": "1", "SLURM_ARRAY_TASK_MIN": "1", "SLURM_ARRAY_TASK_MAX": "4",
@@ -139,6 +147,76 @@ def arguments_of(command: Command) -> tuple[str, ...]:
     return tuple(rest) if first == "restore" else (SCRIPTS[rest[0]], *rest[1:])
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "restore infer photo.jpg --modle x",
+        "restore infre photo.jpg",
+        "python restore/train.py --opt x.yml",
+        "python benchmarks/start.py --nothing",
+        "torchrun --nproc-per-node 2 restore/train.py -opt x.yml --resume_auto",
+        "sbatch options/slurm/none.sbatch x.yml",
+        "sbatch nobody_wrote_this.sbatch",
+        "make nothing",
+        "pip install 'restore-faces[nothing]'",
+        "retsore infer photo.jpg",
+    ],
+)
+def test_a_mistake_is_seen(line, monkeypatch):
+    with pytest.raises((AssertionError, pytest.fail.Exception, SystemExit)):
+        test_a_command_is_one_that_its_program_takes(Command("page:1", tuple(shlex.split(line))), monkeypatch)
+
+
+PAGE = """\
+# A page
+
+```
+restore infer 'a b.jpg' \\
+    --model x      # a comment
+for name in one two; do
+  restore inspect experiments/${name} | tee log > out
+done
+SIZE=3 restore list '[{type: Blur,
+  sigma: 1}]' && make test
+written: x
+```
+
+    restore plot a
+    restore plot b -o c.svg
+
+```
+$ restore check
+x is wrong
+```
+
+```bash
+job=$(sbatch --parsable x.sbatch)
+```
+
+```python
+restore = 1
+```
+"""
+
+
+def test_commands_are_read_as_a_shell_reads_them(tmp_path, monkeypatch):
+    (tmp_path / "README.md").write_text(PAGE)
+    monkeypatch.setattr(documents, "REPOSITORY", tmp_path)
+    assert [(command.place, command.text) for command in commands(("written:",))] == [
+        ("README.md:4", "restore infer 'a b.jpg' --model x"),
+        ("README.md:7", "restore inspect experiments/one"),
+        ("README.md:7", "tee log"),
+        ("README.md:7", "restore inspect experiments/two"),
+        ("README.md:7", "tee log"),
+        ("README.md:9", "restore list '[{type: Blur,   sigma: 1}]'"),
+        ("README.md:9", "make test"),
+        ("README.md:14", "restore plot a"),
+        ("README.md:15", "restore plot b -o c.svg"),
+        ("README.md:18", "restore check"),
+        ("README.md:23", "sbatch --parsable x.sbatch"),
+    ]
+
+
 class Parsed(Exception):
     """A benchmark has read its arguments."""
 
@@ -164,7 +242,7 @@ def make(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pip(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Extras have to be those of setup.py."""
-    extras = set(re.findall(r'^        "(\w+)": [[r]', (REPOSITORY / "setup.py").read_text(), flags=re.M))
+    extras = set(re.findall(r'^        "(\w+)": [\[r]', (REPOSITORY / "setup.py").read_text(), flags=re.M))
     for named in re.findall(r"(?:restore-faces|\.)\[([\w,]+)\]", command.text):
         assert set(named.split(",")) <= extras, command.place
 
@@ -260,10 +338,15 @@ def furnished(tmp_path_factory, faces, val_faces) -> Path:
 @pytest.fixture
 def folder(furnished, tmp_path, monkeypatch) -> Path:
     """A reader's folder for one command, which is entered. Nothing is fetched there."""
-    shutil.copytree(furnished, tmp_path / "reader")
+    shutil.copytree(furnished, tmp_path / "reader", copy_function=copy)
     monkeypatch.chdir(tmp_path / "reader")
     monkeypatch.setattr("urllib.request.urlopen", offline)
     return tmp_path / "reader"
+
+
+def copy(source: str, target: str) -> None:
+    """What is large, and nothing writes to, is linked."""
+    (os.link if source.endswith(".pth") else shutil.copy2)(source, target)
 
 
 def offline(*_, **__):
@@ -314,14 +397,11 @@ def skipping_what_is_missing(words: Sequence[str] = ()) -> Iterator[None]:
         raise
 
 
-def test_the_scripts_and_the_command_are_the_same(folder):
-    """What runs above in this process does so in one of its own, too."""
-    for command in ("restore infer photo.jpg --task sr -o one", "python restore/infer.py photo.jpg --task sr -o two"):
-        words = shlex.split(command.replace("restore infer", "-m restore infer").replace("python", ""))
-        words = [str(REPOSITORY / word) if word.endswith(".py") else word for word in words]
-        environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-        subprocess.run([sys.executable, *words, "--device", "cpu"], check=True, env=environment, capture_output=True)
-    assert (folder / "one/photo.jpg").read_bytes() == (folder / "two/photo.jpg").read_bytes()
+def test_a_script_in_a_process_of_its_own_does_the_same(folder):
+    reader.call("infer", "photo.jpg", "--task", "sr", "-o", "here", "--device", "cpu")
+    words = [REPOSITORY / "restore/infer.py", "photo.jpg", "--task", "sr", "-o", "there", "--device", "cpu"]
+    subprocess.run([sys.executable, *words], check=True, capture_output=True)
+    assert (folder / "here/photo.jpg").read_bytes() == (folder / "there/photo.jpg").read_bytes()
 
 
 def test_the_page_starts_and_ends(tmp_path):

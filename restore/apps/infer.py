@@ -417,9 +417,8 @@ def rebuilder_of(args: argparse.Namespace, model: Model) -> Rebuilder:
     fill = fill if model.show_hole else ", black to it, as in its training"
     print(f"{args.model or model.name}: is shown {seen}; holes by {_hole_named(args)}{fill}")
     choice = Choice.parse("all" if whole or not args.faces else args.faces)
-    match = args.blend is not None and not args.no_match  # by itself a network's answer stays as it is
-    blend: Blend = args.blend or "feather"
-    return Rebuilder(model, hole, detector, choice, size, args.candidates, args.tile, blend, match)
+    blend: Blend = args.blend or "poisson"
+    return Rebuilder(model, hole, detector, choice, size, args.candidates, args.tile, blend, not args.no_match)
 
 
 def hole_of(args: argparse.Namespace) -> Hole:

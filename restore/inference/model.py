@@ -297,6 +297,8 @@ def _network_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _facts_of(path: Path, network: Mapping[str, Any] | None, task: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """What a file says of itself. Where the caller says otherwise it counts for nothing. Raises `UserError`."""
     facts = read_facts(path)
+    if _trained_to(facts, "Segmentation"):
+        raise UserError(f"{path}: finds what covers a face, and makes no picture; `--mask auto` is where it works")
     told = set(task or ()) - {"type"}
     said = {key: value for key, value in (facts.get("task") or {}).items() if key not in told}
     require_own({"arch": facts.get("arch") if network is None else None, "task": said or None}, path)
@@ -336,9 +338,7 @@ def _with_fidelity(path: Path, network: dict[str, Any], fidelity: float) -> dict
 
 
 def _kind(network: Mapping[str, Any], facts: Mapping[str, Any], wanted: Kind | None) -> Kind:
-    """What a file says that it is for; else what is wanted, where it may be that. Raises `UserError` for a finder."""
-    if _trained_to(facts, "Segmentation"):
-        raise UserError("a model that finds what covers a face makes no picture; `--mask auto` is where it works")
+    """What a file says that it is for; else what is wanted, where it may be that."""
     if predicts_noise(network) or wants_mask(network) or _trained_to(facts, "Inpainting"):
         return "unmask"
     silent = not facts.get("task") and (facts.get("scale") or scale_of(network)) == 1

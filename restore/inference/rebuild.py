@@ -46,7 +46,7 @@ class Rebuilder:
         candidates: results of each picture.
         tile: of whole pictures, as in `Model.picture`.
         blend: how a rebuilt face meets what is around the hole, as in `paste`: "feather" writes it as it is.
-        match: whether its colours are brought to those around the hole.
+        match: whether its colours are brought to those around the hole; else their tone may change at its edge.
 
     Raises:
         UserError: several candidates are asked for, of a network that makes one result of a picture.
@@ -61,8 +61,8 @@ class Rebuilder:
         size: int | None,
         candidates: int = 1,
         tile: Tile = "auto",
-        blend: Blend = "feather",
-        match: bool = False,
+        blend: Blend = "poisson",
+        match: bool = True,
     ) -> None:
         if candidates > 1 and not takes_time(type(model.network)):
             require_latents(model.network)
@@ -109,8 +109,8 @@ def in_frames(
     faces: Sequence[Face],
     size: int,
     answer: Answer,
-    blend: Blend = "feather",
-    match: bool = False,
+    blend: Blend = "poisson",
+    match: bool = True,
 ) -> tuple[Image, Mask]:
     """Rebuilds face by face in aligned frames of `size` pixels: the picture, and what of the mask was rebuilt.
 

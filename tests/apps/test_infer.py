@@ -461,6 +461,7 @@ class TestEnlarging:
         plan = argparse.ArgumentParser()
         infer.add_arguments(plan)
         options = ("--model", model, "--mask", "lower", "--detector", "aligned", "--size", 64, "-o", tmp_path / "out")
+        options += ("--blend", "feather", "--no_match")
         work = Work.of(plan.parse_args([*map(str, (tmp_path / "film.mkv", *options))]), PLAN(str(model)), tell=False)
         hole = work.restorer.hole
 

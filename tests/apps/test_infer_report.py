@@ -17,6 +17,7 @@ from tests.lab import lower_half, network_file
 from tests.lab import run_infer as run
 
 UNET = {"type": "UNet", "num_feat": 4, "num_level": 2, "norm": "none"}
+GANSFORMER = {"type": "GANsformer", "num_feat": 4, "num_level": 2, "num_latent": 3, "latent_dim": 8, "num_mapping": 1}
 EDSR = {"type": "EDSR", "num_feat": 4, "num_block": 1, "upscale": 2}
 
 
@@ -110,6 +111,23 @@ def test_the_result_is_compared_with_the_person(tmp_path, unmask, capsys):
     assert any("c.png" in note for note in told["notes"])
 
 
+def test_of_several_results_the_references_own_comes_first(tmp_path, unmask, capsys):
+    """The reference is a further result of a run before."""
+    network_file(tmp_path / "tiny.safetensors", GANSFORMER, size=64)
+    unmask("--candidates", 3)
+    person = images.read(tmp_path / "out" / "a_c2.png")
+    images.write(tmp_path / "them.png", person)
+    names = {path.name: path.read_bytes() for path in (tmp_path / "out").glob("a*.png")}
+    unmask("--candidates", 3, "--report", "--reference", tmp_path / "them.png")
+    told = facts(tmp_path)
+    assert [each["file"] for each in told["results"]] == ["a.png", "a_c1.png", "a_c2.png"]
+    assert told["ranking"][0] == {"file": "a_c2.png", "similarity": 1.0}
+    assert told["ranking"][1]["similarity"] < 1
+    assert told["ranking_face"] == 1
+    assert "by likeness to the references: a_c2.png 1.00, a" in capsys.readouterr().out
+    assert {path: data for path, data in names.items() if (tmp_path / "out" / path).read_bytes() != data} == {}
+
+
 def test_enlarged_photos_are_made_up_all_over(tmp_path):
     network_file(tmp_path / "large.safetensors", EDSR, scale=2)
     images.write(tmp_path / "a.png", draw_face(0, 1, 64).image)
@@ -133,7 +151,7 @@ def test_lossy_results_are_told_not_to_be_the_photos(tmp_path, unmask):
 
 def test_missing_weights_are_a_gap_and_no_failure(tmp_path, unmask, monkeypatch, capsys):
     def nowhere(file):
-        raise UserError(f"{file.name}: cannot be fetched")
+        raise UserError(f"{file.name}: cannot be fetched; put it into {pretrained.cache()}")
 
     monkeypatch.setattr(reporting, "Likeness", Likeness)
     monkeypatch.setattr(pretrained, "fetch", nowhere)

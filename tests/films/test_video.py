@@ -216,7 +216,7 @@ SCRIPT = """
 import os, sys, signal
 from pathlib import Path
 from restore.films.video import restore_video
-from tests.inference.test_video import Jittery, painted
+from tests.films.test_video import Jittery, painted
 calls = 0
 def each(picture, faces):
     global calls

@@ -97,7 +97,8 @@ def test_what_is_hidden_first_is_what_restore_test_hides(tmp_path, faces, model)
     """The same draws, and in an aligned picture of the network's size the same answer, up to a level of rounding."""
     section = "[{type: Strokes}, {type: Nose, fill: random}]"
     options = ("--occlude", section, "--seed", "5", "--detector", "aligned", "--size", "64", "--no_compare")
-    run(faces, "--model", model, "-o", tmp_path / "out", *options)
+    as_it_is = ("--blend", "feather", "--no_match")
+    run(faces, "--model", model, "-o", tmp_path / "out", *options, *as_it_is)
     parts = [Part(type="Strokes"), Part(type="Nose", fill="random")]
     dataset, network = OccludedImageDataset(str(faces), parts), network_file(tmp_path / "same", NETWORK)
     for index, key in enumerate(dataset.keys):
@@ -122,7 +123,7 @@ def test_several_faces_are_all_done():
         asked.append((lq, hole))
         return torch.full_like(lq, len(asked) / 8)
 
-    result, rebuilt = in_frames(picture, mask, faces, 64, answer)
+    result, rebuilt = in_frames(picture, mask, faces, 64, answer, "feather", match=False)
     assert np.array_equal(rebuilt, mask)
     assert (result[~mask] == 50).all()
     assert [result[45, x, 0] for x in (20, 75, 100, 135, 150)] == [32, 32, 64, 64, 96]
@@ -156,7 +157,7 @@ def test_a_mask_beside_the_face_is_told():
     def hole(key, picture, faces):
         return picture, mask
 
-    rebuilder = Rebuilder(brighter(), hole, lambda picture: [face], Choice(), 64)
+    rebuilder = Rebuilder(brighter(), hole, lambda picture: [face], Choice(), 64, blend="feather", match=False)
     mask[60:70, 60:70] = True
     with pytest.raises(NothingHidden, match="nothing of the mask lies in a face's frame"):
         rebuilder("a", picture)

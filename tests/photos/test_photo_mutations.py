@@ -115,7 +115,7 @@ def test_every_mutation_is_read_or_told(tmp_path, recwarn):
 LIMITED = """
 import resource, sys
 from pathlib import Path
-from tests.inference.test_photo_mutations import limited, read_all, bombs, told, read_photo
+from tests.photos.test_photo_mutations import limited, read_all, bombs, told, read_photo
 limited()
 folder = Path(sys.argv[1])
 for name, data in bombs().items():
