@@ -320,6 +320,7 @@ ADDED = {  # to commands, so that they take seconds
     "infer": ("--device", "cpu"),
     "unmask": ("--device", "cpu"),
     "drawn": ("--count", "4", "--val", "2", "--size", "64", "--workers", "1", "--overwrite"),
+    "landmarks": ("--detector", "aligned"),
     "lmdb": ("--overwrite",),
     "masks": ("--overwrite",),
 }

@@ -79,6 +79,7 @@ class Enhancer:
         self.model, self.background, self.tile = model, background, tile
         self.detector, self.choice, self.blend, self.match = detector, choice, blend, match
         self.outscale = outscale or (background if isinstance(background, Model) else model).scale
+        self.own_size = size is None  # nobody asks for larger faces too
         self.frame = (size or model.size or SIZE) // model.scale
         if self.frame < 1:
             raise UserError(f"{model.name}: a frame of {size} px is too small for a model that enlarges {model.scale}x")
@@ -99,7 +100,7 @@ class Enhancer:
         result = self._surroundings(picture, self.background)
         height, width = (new / old for new, old in zip(result.shape[:2], picture.shape[:2], strict=True))
         crops = [Crop.of(face, self.frame) for face in faces]
-        kept = [number for number, crop in enumerate(crops) if _usable(crop, picture, number, notes)]
+        kept = [number for number, crop in enumerate(crops) if self._usable(crop, picture, number, notes)]
         seen = [crops[number] for number in kept]
         placed = [crop.resized(self.frame * self.model.scale).scaled(width, height) for crop in seen]
         for number, crop, there in zip(kept, seen, placed, strict=True):
@@ -136,6 +137,19 @@ class Enhancer:
                 made.append(Patch(there, face, seen))
         return made
 
+    def _usable(self, crop: Crop, picture: Image, number: int, notes: list[str]) -> bool:
+        """Whether a crop has something of the picture in it that the model may make better; else that is noted."""
+        low, high = EXTREMES
+        if not (low < crop.scale < high and crop.holds(crop.reach(*picture.shape[:2])).any()):
+            notes.append(f"face {number + 1} was left as it is: it is no face, or lies outside the picture")
+            return False
+        photo, made = round(crop.size / crop.scale), crop.size * self.model.scale
+        if self.own_size and self.model.scale > 1 and photo > made:
+            shows = f"its frame has {photo} px in the photo, the model makes {made}"
+            notes.append(f"face {number + 1} was left to the background: {shows} and would blur it; `size` forces it")
+            return False
+        return True
+
     def _told(self, number: int, seen: Crop, placed: Crop) -> list[str]:
         """What to know of a face that is larger than the model's frame."""
         photo, result = (round(crop.size / crop.scale) for crop in (seen, placed))
@@ -150,15 +164,6 @@ class Enhancer:
 
 def _cut(crop: Crop, picture: Image) -> Tensor:
     return crop.cut(picture, "bicubic").clamp(0, 1)
-
-
-def _usable(crop: Crop, picture: Image, number: int, notes: list[str]) -> bool:
-    """Whether a crop has something of the picture in it; else that is noted."""
-    low, high = EXTREMES
-    if low < crop.scale < high and crop.holds(crop.reach(*picture.shape[:2])).any():
-        return True
-    notes.append(f"face {number + 1} was left as it is: it is no face, or lies outside the picture")
-    return False
 
 
 def _resized(picture: Image, height: int, width: int, method: Interpolation) -> Image:

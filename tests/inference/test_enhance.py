@@ -171,7 +171,7 @@ def test_many_faces_go_through_in_batches_with_the_same_result():
 @pytest.mark.parametrize(("scale", "size", "shown"), [(1, 64, 64), (4, 64, 16), (4, 66, 16)])
 def test_the_model_sees_its_frame(scale, size, shown):
     model = model_of(Keeps, scale, size)
-    Enhancer(model, outscale=1)(PHOTO, FACES[:1])
+    Enhancer(model, outscale=1, size=size)(PHOTO, FACES[:1])
     assert model.network.shown[0].shape == (1, 3, shown, shown)
     assert model.network.shown[0].min() >= 0
     assert model.network.shown[0].max() <= 1
@@ -184,7 +184,7 @@ class TestFacesOfEverySize:
     )
     @pytest.mark.parametrize("scale", [1, 4])
     def test_tiny_huge_and_half_outside(self, center, side, scale):
-        made = Enhancer(model_of(Shades, scale), outscale=1)(PHOTO, [face_at(center, side, 0.5)])
+        made = Enhancer(model_of(Shades, scale), outscale=1, size=64)(PHOTO, [face_at(center, side, 0.5)])
         assert made.invented.any()
         assert np.array_equal(made.picture[~made.invented], PHOTO[~made.invented])
 
@@ -194,6 +194,16 @@ class TestFacesOfEverySize:
         assert [note for note in made.notes if "face 2 was left as it is" in note]
         assert len(made.faces) == 1
         assert np.array_equal(made.picture, Enhancer(model_of(Shades))(PHOTO, FACES[:1]).picture)
+
+    def test_a_face_that_an_enlarging_model_would_blur_is_left_unless_it_is_asked_for(self):
+        """The second face fits into what the model makes; the first has more pixels in the photo than that."""
+        faces, model = [face_at([60, 70], 90), face_at([140, 80], 30)], model_of(Shades, 2, 64)
+        made = Enhancer(model, outscale=1)(PHOTO, faces)
+        assert [note for note in made.notes if "face 1 was left to the background: its frame has 90 px" in note]
+        assert len(made.faces) == 1
+        assert np.array_equal(made.picture, Enhancer(model, outscale=1)(PHOTO, faces[1:]).picture)
+        assert len(Enhancer(model, outscale=1, size=64)(PHOTO, faces).faces) == 2
+        assert len(Enhancer(model_of(Shades, 1, 64), outscale=1)(PHOTO, faces).faces) == 2  # its change keeps the rest
 
     def test_a_face_larger_than_the_frame_is_told(self):
         face = face_at([95, 75], 140)
