@@ -5,38 +5,32 @@ import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from restore import images
-from restore.apps.fixed_set import parts_of, sections_of
+from restore.apps.infer_plan import Plan, plan_of
 from restore.apps.jobs import Job, check_names, find_jobs
-from restore.apps.reporting import check_report, open_reporter
+from restore.apps.reporting import check_report
+from restore.apps.restorers import enhancer_of, rebuilder_of, reporter_of
 from restore.errors import Fault, Preempted, RestoreError, UserError
-from restore.faces.detector import Detector
 from restore.faces.face import Face
 from restore.films import video
 from restore.images import Image, UnreadableImage
-from restore.inference.enhance import Enhanced, Enhancer, Interpolation
-from restore.inference.holes import GEOMETRY, DrawnHole, FileHole, GeometricHole, Hole, NothingHidden
-from restore.inference.model import Kind, Model, kind_of, load_model
-from restore.inference.paste import Blend
+from restore.inference.enhance import Enhanced, Enhancer
+from restore.inference.holes import NothingHidden
+from restore.inference.model import load_model
 from restore.inference.people import Choice, chosen
 from restore.inference.rebuild import Rebuilder, Rebuilt
 from restore.inference.report import Reporter
 from restore.inference.report_picture import draw
-from restore.inference.segment import OccluderHole, Occluders, detector_for_masks
 from restore.inference.side_by_side import side_by_side, tinted
 from restore.inference.tiling import is_out_of_memory
-from restore.options.document import parse_value
 from restore.photos import DONE, Note, decode_photo, encode_photo, left_out, read_photo
 from restore.progress import watched
-from restore.registry import DETECTORS, OCCLUSIONS
 
 ROUNDING = 8  # levels of 255
-SIZE = 256  # pixels a side that a network sees of a face's frame, where neither its file nor the user say
-DEFAULTS: dict[str, str] = {"sr": "photo_x4", "unmask": "face_unmask"}  # the models that ship
 
 ASIDE = frozenset(
     {"input", "output", "run", "command", "overwrite", "dry_run", "compare", "shard", "format", "device"}
@@ -44,17 +38,6 @@ ASIDE = frozenset(
 )
 
 Done = Enhanced | Rebuilt
-
-
-class Plan(NamedTuple):
-    """What the arguments come to, before any network is opened."""
-
-    model: str
-    kind: Kind
-    network: dict[str, Any] | None
-    task: dict[str, Any] | None  # laid over the model's
-    keep: bool
-    compare: bool
 
 
 def run(args: argparse.Namespace) -> None:
@@ -177,7 +160,7 @@ class Work(NamedTuple):
         note = Note(model.name, model.sha256, DONE[plan.kind]) if args.mark else None
         settings = {name: value for name, value in vars(args).items() if name not in ASIDE}
         settings |= {"sha256": model.sha256}
-        reporter = _reporter_of(args, model, restorer) if args.report else None
+        reporter = reporter_of(args, model, restorer) if args.report else None
         return cls(restorer, args.candidates, plan.compare, args.overwrite, note, settings, reporter)
 
     def do(self, job: Job) -> str:
@@ -303,142 +286,3 @@ def _other(target: Path, data: bytes) -> bool:
         return True
     apart = np.abs(images.eight_bits(there).astype(np.int16) - images.eight_bits(made))
     return bool(apart.max() > ROUNDING)
-
-
-# --------------------------------------------------------------------------------------------------------- options
-
-
-def plan_of(args: argparse.Namespace) -> Plan:
-    """What the arguments ask for. Raises `UserError` where they do not go together."""
-    word, task = _task_of(args.task)
-    if args.model is None and word is None:
-        raise UserError("which model? --model NAME or FILE, or --task sr or unmask for the one that ships")
-    model = args.model or DEFAULTS[cast(str, word)]
-    network = parse_value(args.network_g, "--network_g") if args.network_g else None
-    if network is not None and not isinstance(network, dict):
-        raise UserError(f"--network_g {args.network_g} is none; write it as '{{type: UNet, ...}}'")
-    wanted: Kind | None = "unmask" if args.mask or args.occlude else cast(Kind | None, word)
-    kind = kind_of(model, network, wanted)
-    if word not in (None, kind):
-        raise UserError(f"{model}: is a model for --task {kind}, not {word}")
-    _check_fit(args, model, kind)
-    keep = args.format == "keep" or (args.format is None and kind == "sr")
-    return Plan(model, kind, network, task, keep, kind == "unmask" if args.compare is None else args.compare)
-
-
-def _task_of(text: str | None) -> tuple[str | None, dict[str, Any] | None]:
-    """`--task` as a kind of model, or as what its task does otherwise."""
-    if text is None or text in DEFAULTS:
-        return text, None
-    section = parse_value(text, "--task")
-    if not isinstance(section, dict):
-        raise UserError(f"--task {text}: is none of {', '.join(DEFAULTS)}, nor written as '{{num_steps: 20}}'")
-    return None, section
-
-
-def _check_fit(args: argparse.Namespace, model: str, kind: Kind) -> None:
-    """Raises `UserError` for options that mean nothing to a model of that kind."""
-    others = {
-        "sr": {"--mask": args.mask, "--occlude": args.occlude, "--candidates": args.candidates > 1},
-        "unmask": {"--outscale": args.outscale, "--background": args.background},
-    }
-    if given := [option for option, value in others[kind].items() if value]:
-        does = "enlarges or cleans photos" if kind == "sr" else "rebuilds what is hidden"
-        raise UserError(f"{model}: {does}, which has no use for {' and '.join(given)}")
-    if kind == "unmask" and not (args.mask or args.occlude):
-        raise UserError(f"{model}: rebuilds what is hidden; say what: --mask auto, FILE, DIR, lower or face_mask")
-    if args.faces not in (None, "whole"):
-        Choice.parse(args.faces)
-    if args.faces == "whole" and args.size:
-        raise UserError("--size is that of a face's frame; with --faces whole there is none")
-
-
-def _reporter_of(args: argparse.Namespace, model: Model, restorer: Enhancer | Rebuilder) -> Reporter:
-    """What `--report` is written by. Raises `UserError`."""
-    mask = _hole_named(args) if model.kind == "unmask" else ""
-    return open_reporter(args, model, restorer, mask, lambda: detector_of(args))
-
-
-def detector_of(args: argparse.Namespace) -> Detector:
-    """The detector that is asked for, or that suits. Raises `UserError`."""
-    name = args.detector or ("yunet" if args.mask != "auto" else detector_for_masks())
-    parts = parts_of(sections_of(name, "--detector", "yunet"), DETECTORS, "--detector")
-    return cast(Detector, DETECTORS.build(parts[0]))
-
-
-# -------------------------------------------------------------------------------------------------- super-resolution
-
-
-def enhancer_of(args: argparse.Namespace, model: Model) -> Enhancer:
-    """What enlarges, as the arguments say. Raises `UserError`."""
-    wanted = args.faces or ("all" if model.faces else "whole")
-    seen = "whole photos" if wanted == "whole" else f"faces ({wanted})"
-    if wanted == "whole" and args.background:
-        raise UserError("--background is what is around faces; --faces all shows them to the model, each in a frame")
-    outscale, background = args.outscale, background_of(args)
-    if args.background == "none":
-        if outscale not in (None, 1):
-            raise UserError(f"--background none leaves it as it is, which --outscale {outscale:g} does not")
-        outscale = 1
-    made = Enhancer(
-        model,
-        outscale=outscale,
-        tile=args.tile,
-        detector=None if wanted == "whole" else detector_of(args),
-        choice=Choice() if wanted == "whole" else Choice.parse(wanted),
-        background=background,
-        blend=args.blend or "feather",
-        match=not args.no_match,
-        size=args.size or (None if model.faces else SIZE * model.scale),  # its file's are pieces of photos, no faces
-    )
-    print(f"{args.model or model.name}: is shown {seen}; results are {made.outscale:g} times as large")
-    return made
-
-
-def background_of(args: argparse.Namespace) -> Model | Interpolation:
-    """What is to be around the faces. Raises `UserError`."""
-    name = args.background or "bicubic"
-    if name in ("bicubic", "lanczos", "none"):
-        return cast(Interpolation, name if name != "none" else "bicubic")
-    return load_model(name, device=args.device, precision=args.precision)
-
-
-# ------------------------------------------------------------------------------------------------------- unmasking
-
-
-def rebuilder_of(args: argparse.Namespace, model: Model) -> Rebuilder:
-    """What rebuilds, as the arguments say. Raises `UserError`."""
-    hole, whole = hole_of(args), args.faces == "whole"
-    detector = detector_of(args) if hole.needs_faces or not whole else None
-    size = None if whole else args.size or model.size or SIZE
-    trained = f" (trained on {model.size} px)" if model.size else ""
-    seen = f"whole pictures{trained}" if size is None else f"faces in frames of {size} px"
-    fill = f", shown to it as `--fill {args.fill}` says" if not args.occlude else ""
-    fill = fill if model.show_hole else ", black to it, as in its training"
-    print(f"{args.model or model.name}: is shown {seen}; holes by {_hole_named(args)}{fill}")
-    choice = Choice.parse("all" if whole or not args.faces else args.faces)
-    blend: Blend = args.blend or "poisson"
-    return Rebuilder(model, hole, detector, choice, size, args.candidates, args.tile, blend, not args.no_match)
-
-
-def hole_of(args: argparse.Namespace) -> Hole:
-    """What the arguments say is to be rebuilt. Raises `UserError`."""
-    if args.occlude:
-        return DrawnHole(
-            parts_of(sections_of(args.occlude, "--occlude", "LowerFace"), OCCLUSIONS, "--occlude"), args.seed
-        )
-    if args.mask == "auto":
-        return OccluderHole(args.fill, Occluders(device=args.device))
-    if args.mask in GEOMETRY:
-        return GeometricHole(args.mask, args.fill)
-    return FileHole(Path(args.mask), args.mask_polarity, args.fill)
-
-
-def _hole_named(args: argparse.Namespace) -> str:
-    if args.occlude:
-        return f"--occlude {args.occlude}"
-    if args.mask == "auto":
-        return "what a network takes for something before a face"
-    if args.mask in GEOMETRY:
-        return f"`{args.mask}`: geometry, from the face's landmarks alone; what really covers it is not looked for"
-    return f"{args.mask} ({args.mask_polarity})"

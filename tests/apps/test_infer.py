@@ -19,7 +19,8 @@ import torch
 from PIL import Image as Pillow
 
 from restore import cli, images, infer
-from restore.apps.infer import Plan, Work
+from restore.apps.infer import Work
+from restore.apps.infer_plan import Plan
 from restore.apps.jobs import Job, find_jobs
 from restore.data.drawn import draw_face
 from restore.errors import Fault, UserError, run_main
