@@ -27,7 +27,6 @@ AS_FAST, FASTEST, ON_GPU = 1.0, 1.6, 2.0  # the bars: times the peer's speed
 GROWTH = 0.10
 MEGAPIXELS = (1, 4, 16, 49, 100)
 RUNS = 3  # of which the lowest figure counts: where an allocator places things adds some, never takes any
-WIDTH, HEIGHT = 640, 480
 
 
 def main() -> None:
@@ -35,6 +34,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="small photos: to see that it runs")
     parser.add_argument("--photo", type=Path, help="a photo, in place of a drawn one")
     add_out(parser)
     args = parser.parse_args()
@@ -45,22 +45,22 @@ def main() -> None:
 def parts(args: argparse.Namespace, folder: Path) -> Iterator[str]:
     """The tables that are asked for."""
     if args.only in (None, "tiles"):
-        yield tiles(folder / "tiles", args.rounds, args.photo)
+        yield tiles(folder / "tiles", args.rounds, args.photo, args.quick)
     if args.only in (None, "faces"):
-        yield faces(folder / "faces", args.rounds)
+        yield faces(folder / "faces", args.rounds, (320, 240) if args.quick else (1600, 1200))
     if args.only in (None, "memory"):
-        yield memory(MEGAPIXELS)
+        yield memory(MEGAPIXELS[:1] if args.quick else MEGAPIXELS)
 
 
-def tiles(folder: Path, rounds: int, photo: Path | None) -> str:
+def tiles(folder: Path, rounds: int, photo: Path | None, quick: bool) -> str:
     """Whole photos, enlarged 4 times."""
     torch.manual_seed(0)
     network = infer_sides.enlarger()
-    picture = images.eight_bits(images.read(photo)) if photo else crowd()[0]
+    picture = images.eight_bits(images.read(photo)) if photo else crowd(*((96, 64) if quick else (640, 480)))[0]
     infer_sides.write_folder(folder, picture, network, [])
     sides = ["realesrgan", "realesrgan_whole", "ours", "ours_bf16"]
     sides += ["realesrgan_fp16", "ours_fp16"] if torch.cuda.is_available() else []
-    if importlib.util.find_spec("onnxruntime") and not torch.cuda.is_available():
+    if importlib.util.find_spec("onnxruntime") and not torch.cuda.is_available() and not quick:
         export(folder)
         sides.append("ours_int8")
     height, width = picture.shape[:2]
@@ -77,16 +77,16 @@ def export(folder: Path) -> None:
     subprocess.run([*command, "--int8", str(folder / infer_sides.EXPORTED)], check=True, stdout=subprocess.DEVNULL)
 
 
-def faces(folder: Path, rounds: int) -> str:
+def faces(folder: Path, rounds: int, size: tuple[int, int]) -> str:
     """Four people in a photo, each face restored in a frame of 512 px and put back into the photo at twice its size."""
     torch.manual_seed(0)
-    photo, landmarks = crowd(1600, 1200)
+    photo, landmarks = crowd(*size)
     infer_sides.write_folder(folder, photo, infer_sides.cleaner(), landmarks)
-    title = "## Faces put back: 4 in a photo of 1600x1200, result of twice that, SRVGGNetCompact 24x4 x1"
+    title = f"## Faces put back: 4 in a photo of {size[0]}x{size[1]}, result of twice that, SRVGGNetCompact 24x4 x1"
     return f"{title}\n\n{compared(folder, ['facexlib', 'ours_faces'], 'facexlib', rounds)}"
 
 
-def crowd(width: int = WIDTH, height: int = HEIGHT) -> tuple[images.Image, list[list[list[float]]]]:
+def crowd(width: int, height: int) -> tuple[images.Image, list[list[list[float]]]]:
     """A photo of four drawn people, and the landmarks of each."""
     side = height // 2
     row = np.zeros((height, width, 3), np.uint8)

@@ -156,7 +156,7 @@ def ours(case: Case, scale: int, shortest: float) -> tuple[NDArray[Any], int]:
     """
     photo = waves(case, shortest * scale)
     model = Model.of(Keeps(scale), scale=scale, size=FRAME * scale)
-    enhancer = Enhancer(model, outscale=case.outscale)
+    enhancer = Enhancer(model, outscale=case.outscale, size=FRAME * scale)
     made = enhancer(photo, [case.face])
     plain = Enhancer(model, outscale=case.outscale)(photo, []).picture
     apart = np.abs(made.picture.astype(int) - plain).max(2)

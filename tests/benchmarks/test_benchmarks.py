@@ -19,6 +19,8 @@ TINIEST = {
     "occlusions.py": "--size 64 --pictures 2 --rounds 1 --seconds 0.01",
     "generators.py": "--sizes 128 --networks FaceEnhanceNetLight --grids 32",
     "diffusion.py": "--rounds 1",
+    "infer.py --only tiles": "--quick --rounds 1",
+    "paste.py": "-n 6",
     "kill9.py": "--times 1 --workers 0 --precision fp32",
     "kill_ranks.py": "--kills 1 --iterations 60",
 }
