@@ -92,6 +92,7 @@ def _pictures(root: Path) -> None:
     for name, picture in (("small", one[::3, ::3]), ("group", one), ("masked", worn), ("group_masked", worn)):
         images.write(root / f"{name}.png", np.ascontiguousarray(picture))
     Pillow.fromarray(one).save(root / "photo.jpg", quality=92)
+    Pillow.fromarray(one).save(root / "group.jpg", quality=92)
     Pillow.fromarray(worn).save(root / "masked.jpg", quality=92)
     for number in range(PICTURES):
         picture = draw_face(0, number, 64).image

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
@@ -391,6 +392,8 @@ def skipping_what_is_missing(words: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except UserError as error:
+        if "which may know" in str(error) and find_spec("spandrel") is None:
+            pytest.skip("needs the extra `spandrel`")
         if "cannot be fetched" in str(error):
             pytest.skip(str(error)[:100])
         if "no model that ships" in str(error) and len(shipped()) < 5:

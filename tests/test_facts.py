@@ -112,6 +112,7 @@ def test_facts_import_nothing(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore:.*jit.*:FutureWarning")
 @pytest.mark.parametrize("suffix", ["pth", "pt", "ckpt"])
 def test_no_code_in_a_file_runs(tmp_path, suffix):
+    pytest.importorskip("spandrel", reason="without spandrel a file that names no network is not opened")
     sentinel, file = tmp_path / "sentinel", tmp_path / f"evil.{suffix}"
     file.write_bytes(_script(sentinel))
     with pytest.raises(UserError, match=r"TorchScript, which is code and is not run"):
@@ -155,7 +156,7 @@ def test_an_archive_that_unfolds_is_told(tmp_path):
     file = tmp_path / "bomb.pth"
     file.write_bytes(_bomb())
     assert file.stat().st_size < 1 << 20
-    with pytest.raises(UserError, match=r"bomb\.pth: compressed, which weights are not"):
+    with pytest.raises(UserError, match=r"bomb\.pth: would unpack to more than 4 times its size"):
         read_weights(file)
 
 

@@ -224,9 +224,9 @@ def test_safetensors_are_equal_or_half_and_say_what_they_are_told(folder, tmp_pa
 
 
 def test_a_file_that_answers_otherwise_is_not_written(folder, sr_onnx, tmp_path, monkeypatch):
-    right = export_onnx.session
+    right = export_onnx.OnnxNetwork
     monkeypatch.setattr(export_onnx, "_save", lambda network, path, *_: path.write_bytes(sr_onnx[0].read_bytes()))
-    monkeypatch.setattr(export_onnx, "session", lambda path: lambda lq: right(path)(lq) + 2e-4)
+    monkeypatch.setattr(export_onnx, "OnnxNetwork", lambda path: lambda lq: right(path)(lq) + 2e-4)
     with pytest.raises(Fault, match=r"x.onnx: differs from PyTorch by 0.0002 on .*; nothing was written"):
         export(folder / "sr.safetensors", tmp_path / "x.onnx")
     monkeypatch.setattr(export_weights, "_halved", lambda name, tensor: tensor.half() + 1)

@@ -147,7 +147,11 @@ def visitor(server, browser) -> Visitor:
 
 
 def files_of(server) -> list[Path]:
-    return [path for path in server[1].rglob("*") if path.is_file()]
+    while True:
+        try:
+            return [path for path in server[1].rglob("*") if path.is_file()]
+        except FileNotFoundError:  # a folder was deleted while it was looked through
+            continue
 
 
 def test_a_text_that_is_called_a_picture_is_told(visitor, folder, server):

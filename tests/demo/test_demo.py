@@ -170,7 +170,7 @@ def test_what_a_mask_leaves_stays_byte_for_byte(answers, visits, photo):
     made = answers.unmask(visits.of("a"), photo, "green", lambda shape: mask, False, photo)
     before, after = images.read(photo), images.read(made.result)
     assert np.array_equal(after[~mask], before[~mask])
-    assert (after[mask] == (0, 255, 0)).all()
+    assert (after[mask] != before[mask]).any(1).mean() > 0.9  # in the tones around it, as `restore infer` has it
     assert "4.3 % of the picture is invented" in made.notes
     assert made.scores[-1][0].startswith("psnr_hole")
     assert np.array_equal(images.read(made.before), before)

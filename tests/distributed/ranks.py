@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -145,11 +146,16 @@ def together(count: int, work: Callable[..., object], *arguments: object) -> lis
         for process in processes:
             process.start()
         found = dict(answers.get(timeout=60) for _ in range(count))
+        found = {rank: pickle.loads(answer) for rank, answer in found.items()}
     finally:
         for process in processes:
             process.join(10)
             process.kill()
     return [found[rank] for rank in range(count)]
+
+
+def _packed(answer: object) -> bytes:
+    return pickle.dumps(answer)
 
 
 def _join(rank: int, count: int, port: int, answers: Any, work: Callable[..., object], arguments: tuple) -> None:
@@ -160,7 +166,7 @@ def _join(rank: int, count: int, port: int, answers: Any, work: Callable[..., ob
 
     torch.set_num_threads(1)
     with joined(Launch.of_environment(environment(rank, count, port)), Distributed(silence=20), "cpu"):
-        answers.put((rank, work(*arguments)))
+        answers.put((rank, _packed(work(*arguments))))  # tensors as such would come from this process, which ends
     answers.close()
     answers.join_thread()
 
