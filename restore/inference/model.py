@@ -275,7 +275,7 @@ def _path_of(name: str | Path) -> Path:
     path = Path(name)
     if not path.exists() and len(path.parts) == 1 and not path.suffix:
         own = f"; there are {', '.join(ships)}" if ships else ""
-        raise UserError(f"{name}: no model of that name{nearest(str(name), ships) or own}, and no such file or folder")
+        raise UserError(f"{name}: no model of that name, no such file or folder{nearest(str(name), ships) or own}")
     return path
 
 
