@@ -38,7 +38,8 @@ def build_network(options: Options, name: str, device: torch.device) -> nn.Modul
     if options.train is not None and options.train.sync_bn:
         twice = name != "network_g" and options.train.discriminator.r1_weight > 0
         network = distributed.synced_batch_norm(network, device, twice)
-    if options.train is None or options.train.channels_last:
+    flat = all(tensor.dim() != 5 for tensor in network.state_dict().values())  # StyleGAN2's kernels have no such form
+    if flat and (options.train is None or options.train.channels_last):
         network.to(memory_format=torch.channels_last)
     return network
 

@@ -85,3 +85,42 @@ def test_without_spandrel_the_remedy_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(UserError, match=r"^Spandrel: x\.pth: spandrel is not installed; `pip install spandrel`$"):
         Spandrel("x.pth")
+
+
+class Signed(nn.Module):
+    """Called as CodeFormer is: from [-1, 1] to [-1, 1], with a weight; one kernel has five sides, as StyleGAN2's."""
+
+    def __init__(self):
+        super().__init__()
+        self.kernel = nn.Parameter(torch.ones(1, 3, 3, 1, 1))
+
+    def forward(self, x, weight=0.5):
+        return x * weight + 0 * self.kernel.sum(), "more"
+
+
+def test_face_models_are_shown_their_range_and_told_the_fidelity(tmp_path, monkeypatch):
+    """In place of CodeFormer's own file, of 350 MB; its module and GFPGAN's were run by hand against the published."""
+    spandrel = pytest.importorskip("spandrel", reason="spandrel is not installed")
+    from types import SimpleNamespace
+
+    from restore import load_model
+    from restore.archs import spandrel_arch
+
+    found = SimpleNamespace(
+        scale=1,
+        model=Signed(),
+        purpose="FaceSR",
+        size_requirements=spandrel.SizeRequirements(multiple_of=4),
+        architecture=SimpleNamespace(id="CodeFormer", name="CodeFormer"),
+        _call_fn=None,
+    )
+    monkeypatch.setattr(spandrel_arch, "_load", lambda file: found)
+    torch.save({"params": found.model.state_dict()}, tmp_path / "face.pth")
+    x = torch.rand(1, 3, 8, 8)
+    for fidelity, weight in ((None, 0.5), (1.0, 1.0), (0.0, 0.0)):
+        model = load_model(tmp_path / "face.pth", fidelity=fidelity, device="cpu")
+        assert (model.kind, model.scale, model.size, model.faces) == ("sr", 1, 512, True)
+        assert torch.allclose(model.answer(x), ((2 * x - 1) * weight + 1) / 2, atol=1e-6)
+    found.architecture = SimpleNamespace(id="GFPGAN", name="GFPGAN")
+    found.model.forward = lambda x, randomize_noise=True: (x * (1 - randomize_noise), "more")
+    assert torch.allclose(load_model(tmp_path / "face.pth", device="cpu").answer(x), x, atol=1e-6)
