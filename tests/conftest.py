@@ -8,7 +8,7 @@ import torch
 
 from restore import images
 from restore.data.drawn import draw_face
-from tests.lab import Lab, tiny_options
+from tests.lab import HOLE_FILLER, Lab, lower_half, network_file, tiny_options
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,3 +41,18 @@ def lab(tmp_path, faces, val_faces) -> Lab:
     """An experiment with everything that keeps state: scheduler, warm-up, EMA, clipping, validation."""
     (tmp_path / "lab").mkdir()
     return Lab(tmp_path / "lab", tiny_options(faces, val_faces))
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    """A weights file of a tiny network that fills holes."""
+    network_file(tmp_path / "model.safetensors", HOLE_FILLER)
+    return tmp_path / "model.safetensors"
+
+
+@pytest.fixture
+def face(tmp_path) -> Path:
+    """A drawn face of 64 px, and a mask of its lower half."""
+    images.write(tmp_path / "in" / "a.png", draw_face(0, 1, 64).image)
+    images.write(tmp_path / "masks" / "a.png", lower_half(64, 64))
+    return tmp_path / "in" / "a.png"

@@ -1,6 +1,7 @@
 """Runs tiny experiments, in this process or in another, and compares what they end with."""
 
 import argparse
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -21,6 +22,7 @@ from restore.weights import weights_bytes
 
 REPOSITORY = Path(__file__).parents[1]
 ITERATIONS = 12
+HOLE_FILLER = {"type": "UNet", "num_feat": 4, "num_level": 2, "norm": "none"}
 
 
 class Lab:
@@ -129,6 +131,27 @@ def lower_half(height: int, width: int) -> np.ndarray:
     mask = np.zeros((height, width, 3), np.uint8)
     mask[height // 2 :, 8:-8] = 255
     return mask
+
+
+def killed_in_write(number: int, *arguments: object) -> None:
+    """Calls `restore infer` in a process that is killed in the middle of its write of that number."""
+
+    def doomed() -> None:
+        write_bytes, written = Path.write_bytes, []
+
+        def write(path: Path, data: bytes) -> None:
+            written.append(path)
+            write_bytes(path, data if len(written) < number else data[: len(data) // 2])
+            if len(written) == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        Path.write_bytes = write
+        run_infer(*arguments)
+
+    process = multiprocessing.get_context("fork").Process(target=doomed)
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
 
 
 def last(experiment: Path) -> Checkpoint:

@@ -3,15 +3,12 @@
 import argparse
 import hashlib
 import io
-import multiprocessing
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,25 +25,10 @@ from restore.inference.holes import NothingHidden
 from restore.inference.model import Model
 from restore.registry import ARCHS, Part
 from restore.weights import weights_bytes
-from tests.lab import lower_half, network_file
+from tests.lab import killed_in_write, lower_half, network_file
 from tests.lab import run_infer as run
 
 PLAN = partial(Plan, kind="unmask", network=None, task=None, keep=False, compare=False)
-NETWORK = {"type": "UNet", "num_feat": 4, "num_level": 2, "norm": "none"}
-
-
-@pytest.fixture
-def model(tmp_path):
-    network_file(tmp_path / "model.safetensors", NETWORK)
-    return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def face(tmp_path):
-    """A drawn face of 64 px, and a mask of its lower half."""
-    images.write(tmp_path / "in" / "a.png", draw_face(0, 1, 64).image)
-    images.write(tmp_path / "masks" / "a.png", lower_half(64, 64))
-    return tmp_path / "in" / "a.png"
 
 
 def test_lossy_pictures_become_png_unless_told_otherwise(tmp_path, model, capsys):
@@ -156,22 +138,7 @@ class TestShards:
         (tmp_path / "in" / "broken.png").unlink()
         arguments = (*several, "-o", tmp_path / "out", "--shard", "1/2")
 
-        def killed():
-            write_bytes, written = Path.write_bytes, []
-
-            def write(path, data):
-                written.append(path)
-                write_bytes(path, data if len(written) < 4 else data[: len(data) // 2])
-                if len(written) == 4:  # the second picture; its comparison is there
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            Path.write_bytes = write
-            run(*arguments)
-
-        process = multiprocessing.get_context("fork").Process(target=killed)
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
+        killed_in_write(4, *arguments)  # the second picture; its comparison is there
         there = {name for name in self.results(tmp_path / "out") if not name.split("/")[-1].startswith(".")}
         assert there == {"1.png", "1_compare.png", "5_compare.png"}
         run(*arguments)
@@ -377,22 +344,7 @@ class TestEnlarging:
         """Then the same command: what was done is not done again, and all is as if nothing had been."""
         arguments = (photos, "--model", doubling, "-o", tmp_path / "out", "--device", "cpu")
 
-        def killed():
-            write_bytes, written = Path.write_bytes, []
-
-            def write(path, data):
-                written.append(path)
-                write_bytes(path, data if len(written) < 5 else data[: len(data) // 2])
-                if len(written) == 5:
-                    os.kill(os.getpid(), signal.SIGKILL)
-
-            Path.write_bytes = write
-            run(*arguments)
-
-        process = multiprocessing.get_context("fork").Process(target=killed)
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
+        killed_in_write(5, *arguments)
         torn = list((tmp_path / "out").rglob(".*.tmp"))
         assert len(torn) == 1
         torn[0].unlink()

@@ -17,25 +17,10 @@ from restore.inference.people import Choice
 from restore.inference.rebuild import Rebuilder, in_frames
 from restore.keyed import draws
 from restore.registry import Part
-from tests.lab import lower_half, network_file
+from tests.lab import HOLE_FILLER, lower_half, network_file
 from tests.lab import run_infer as run
 
-NETWORK = {"type": "UNet", "num_feat": 4, "num_level": 2, "norm": "none"}
 MINUTE = {"type": "UNet", "num_feat": 2, "num_level": 1, "norm": "none"}
-
-
-@pytest.fixture
-def model(tmp_path):
-    network_file(tmp_path / "model.safetensors", NETWORK)
-    return tmp_path / "model.safetensors"
-
-
-@pytest.fixture
-def face(tmp_path):
-    """A drawn face of 64 px, and a mask of its lower half."""
-    images.write(tmp_path / "in" / "a.png", draw_face(0, 1, 64).image)
-    images.write(tmp_path / "masks" / "a.png", lower_half(64, 64))
-    return tmp_path / "in" / "a.png"
 
 
 def blob(rng, height, width):
@@ -74,7 +59,7 @@ def test_outside_the_hole_every_byte_stays(tmp_path, dtype, suffix, seen):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_inside_is_what_the_network_says_at_the_pictures_depth(tmp_path, dtype):
-    network = network_file(tmp_path / "m.safetensors", NETWORK)
+    network = network_file(tmp_path / "m.safetensors", HOLE_FILLER)
     full = np.iinfo(dtype).max
     picture = (draw_face(0, 2, 64).image.astype(np.float64) / 255 * full).round().astype(dtype)
     images.write(tmp_path / "a.png", picture)
@@ -100,7 +85,7 @@ def test_what_is_hidden_first_is_what_restore_test_hides(tmp_path, faces, model)
     as_it_is = ("--blend", "feather", "--no_match")
     run(faces, "--model", model, "-o", tmp_path / "out", *options, *as_it_is)
     parts = [Part(type="Strokes"), Part(type="Nose", fill="random")]
-    dataset, network = OccludedImageDataset(str(faces), parts), network_file(tmp_path / "same", NETWORK)
+    dataset, network = OccludedImageDataset(str(faces), parts), network_file(tmp_path / "same", HOLE_FILLER)
     for index, key in enumerate(dataset.keys):
         sample = dataset.load(index, draws(5, "evaluate", key))
         lq, mask = images.to_unit(sample["lq"]), images.to_unit(sample["mask"])
@@ -183,7 +168,7 @@ def test_a_hole_by_geometry(tmp_path, face, model, name, capsys):
 
 
 def test_a_network_without_a_mask_channel_is_composited_all_the_same(tmp_path, face):
-    network_file(tmp_path / "m.safetensors", NETWORK | {"mask_channel": False})
+    network_file(tmp_path / "m.safetensors", HOLE_FILLER | {"mask_channel": False})
     run(face, "--mask", tmp_path / "masks", "--whole", "-o", tmp_path / "out", "--model", tmp_path / "m.safetensors")
     mask = lower_half(64, 64)[:, :, 0] > 0
     assert np.array_equal(images.read(tmp_path / "out" / "a.png")[~mask], images.read(face)[~mask])
