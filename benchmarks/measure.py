@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import json
 import os
 import platform
 import statistics
@@ -12,6 +13,20 @@ from typing import NamedTuple
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "torchvision", "numpy", "opencv-python", "lmdb", "basicsr")
+
+
+class Claim(NamedTuple):
+    """A figure that is claimed: a row of benchmarks/RESULTS.md. Cells are text; what there is not stays empty."""
+
+    key: str  # unique over all benchmarks, such as `train_step.overhead.MSRResNet_64x16_b16`; bars.py refers to it
+    what: str  # with its setting: sizes, batch, precision
+    ours: str  # with unit and spread
+    peer: str = ""  # BasicSR's or another's, which is named
+    floor: str = ""  # of a bare loop, or of what does the work: oneDNN's or cuDNN's convolutions, memcpy, the codec
+    ratio: str = ""  # ours to the peer or the floor, as the bar has it
+    bar: str = ""
+    met: bool | None = None  # None: there is no bar, or it cannot be judged on this machine
+    why: str = ""  # there is no figure, or the bar is missed
 
 
 class Spread(NamedTuple):
@@ -85,16 +100,22 @@ def add_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the tables there too")
 
 
-def publish(title: str, parts: Iterator[str], out: Path | None) -> None:
-    """Prints each part as soon as it is measured, and writes all of them to `out`."""
-    texts = [f"# {title}", machine()]
+def publish(title: str, parts: Iterator[str | Claim], out: Path | None) -> None:
+    """Prints each text as soon as it is measured; writes all to `out`, and the claims to the .json file beside it."""
+    texts: list[str] = [f"# {title}", machine()]
+    claims: list[dict[str, object]] = []
     print("\n\n".join(texts), flush=True)
-    for text in parts:
-        texts.append(text)
-        print(f"\n{text}", flush=True)
+    for part in parts:
+        if isinstance(part, Claim):
+            claims.append(part._asdict())
+        else:
+            texts.append(part)
+            print(f"\n{part}", flush=True)
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text("\n\n".join(texts) + "\n", encoding="utf-8")
+        record = {"title": title, "machine": texts[1], "claims": claims}
+        out.with_suffix(".json").write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _processor() -> tuple[str, set[str]]:
