@@ -29,7 +29,7 @@ if __name__ == "__main__":
 import numpy as np
 
 from benchmarks.bad_weights import HOLE, NET, NOISE, cases, evil_module
-from benchmarks.measure import REPOSITORY, add_out, publish, table, verdict
+from benchmarks.measure import REPOSITORY, Claim, publish, read_command, table, verdict
 from restore import images
 from restore.errors import RestoreError
 from restore.keyed import draws
@@ -60,6 +60,17 @@ class Row:
         """Every one done or told, none executed, none slow, the good ones right."""
         whole = self.inputs > 0 and self.done + self.told == self.inputs
         return whole and self.good and not self.crashed and not self.executed and self.slowest < SECONDS
+
+    def claim(self) -> Claim:
+        """The row as a claim."""
+        return Claim(
+            f"bad_input.{self.kind}",
+            f"{self.inputs} damaged, absurd and hostile {self.kind}",
+            f"{self.done} done, {self.told} told in one line, {len(self.crashed)} crashed, {self.executed} executed, "
+            f"{self.slowest:.1f} s at most",
+            bar=f"done or told, none crashed or executed, < {SECONDS} s each",
+            met=self.met,
+        )
 
     def cells(self) -> list[str]:
         """The row as text."""
@@ -409,14 +420,14 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=400, help="damaged inputs, of all kinds together")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--only", choices=KINDS, nargs="+", default=list(KINDS))
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, count=12)
     rows = [row_of(kind, max(1, round(args.count * SHARES[kind])), args.seed) for kind in args.only]
     for row in rows:
         for crash in row.crashed:
             print(f"{row.kind}: {crash}", file=sys.stderr)
     header = ["kind", "inputs", "done", "told", "crashed", "executed", "slowest", "bar"]
-    publish("Bad input", iter([table(header, [row.cells() for row in rows])]), args.out)
+    text = table(header, [row.cells() for row in rows])
+    publish("Bad input", iter([text, *(row.claim() for row in rows)]), args.out)
     sys.exit(not all(row.met for row in rows))
 
 

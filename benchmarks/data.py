@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.measure import add_out, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import Claim, publish, ratios, read_command, slug, spread, table, take_turns, verdict
 from benchmarks.peers import SCALE, build_lmdbs
 from restore.data.loader import train_batches
 from restore.errors import UserError
@@ -69,8 +69,8 @@ def rate(batches: Iterator[Any], count: int) -> float:
     return count * BATCH / (time.perf_counter() - began)
 
 
-def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
-    """The table."""
+def measure(folder: Path, args: argparse.Namespace) -> Iterator[str | Claim]:
+    """The table and its claims."""
     for name, compact in (("png", True), ("bmp", False)):
         build_lmdbs(folder / name, max(BATCH, args.pictures), compact, args.folder)
         shutil.copytree(folder / name, folder / f"{name}_basicsr")  # LMDB opens a file once in a process
@@ -79,15 +79,24 @@ def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
         "ours, BMP records (the default)": ours(folder / "bmp"),
         "ours, BMP records, LQ made from GT on the fly": ours(folder / "bmp", "GTImageDataset"),
     }
+    why, peers = "", dict[str, Iterator[Any]]()
     try:
         peers = {BASICSR: basicsr(folder / "png_basicsr"), "BasicSR, BMP records": basicsr(folder / "bmp_basicsr")}
     except UserError as error:
-        peers = {}
-        yield f"BasicSR cannot run: {error}"
+        why = f"BasicSR cannot run: {error}"
+        yield why
     runs: dict[str, Callable[[], float]] = {
         name: partial(rate, batches, length(batches, args.seconds)) for name, batches in {**peers, **sources}.items()
     }
-    yield show(take_turns(runs, args.rounds), args)
+    rates = take_turns(runs, args.rounds)
+    claims = [claim_of(name, rates, why) for name in rates]
+    rows = [[name, one.ours, one.ratio, one.bar, verdict(one.met)] for name, one in zip(rates, claims, strict=True)]
+    text = (
+        f"Pairs of 256 and 64 px ({args.folder or 'drawn faces'}), GT crop {GT_SIZE}, flips and rotations, "
+        f"batch {BATCH}, to float tensors; one process, one thread, in turns. Medians and quartiles."
+    )
+    yield f"{text}\n\n{table(['', 'samples/s', 'times BasicSR from PNG', 'bar', ''], rows)}"
+    yield from (claim for name, claim in zip(rates, claims, strict=True) if name not in peers)
 
 
 def length(batches: Iterator[Any], seconds: float) -> int:
@@ -96,21 +105,24 @@ def length(batches: Iterator[Any], seconds: float) -> int:
     return max(1, round(seconds * rate(batches, 2) / BATCH))
 
 
-def show(rates: dict[str, list[float]], args: argparse.Namespace) -> str:
-    """The table of the rates."""
-    rows = []
-    for name, values in rates.items():
-        row = [name, spread(values).show(".0f")]
-        if BASICSR in rates:
-            ratio, bar = spread(ratios(values, rates[BASICSR])), BARS.get(name)
-            row += [ratio.show(".2f"), *((f">= {bar}", verdict(ratio.median >= bar)) if bar else ("", ""))]
-        rows.append(row)
-    header = ["", "samples/s", "times BasicSR's from PNG", "bar", ""] if BASICSR in rates else ["", "samples/s"]
-    text = (
-        f"Pairs of 256 and 64 px ({args.folder or 'drawn faces'}), GT crop {GT_SIZE}, flips and rotations, "
-        f"batch {BATCH}, to float tensors; one process, one thread, in turns. Medians and quartiles."
+def claim_of(name: str, rates: dict[str, list[float]], why: str) -> Claim:
+    """One source's rate against BasicSR's; `why` where that cannot run."""
+    bar = BARS.get(name)
+    claim = Claim(
+        f"data.batch.{slug(name)}",
+        f"LMDB to batch, one worker, GT crop {GT_SIZE}, batch {BATCH}: {name.removeprefix('ours, ')}",
+        spread(rates[name]).show(".0f") + " samples/s",
+        bar=f">= {bar}" if bar else "",
+        why=why,
     )
-    return f"{text}\n\n{table(header, rows)}"
+    if BASICSR not in rates:
+        return claim
+    ratio, peer = spread(ratios(rates[name], rates[BASICSR])), spread(rates[BASICSR])
+    return claim._replace(
+        peer=f"{BASICSR}: {peer.show('.0f')} samples/s",
+        ratio=ratio.show(".2f"),
+        met=ratio.median >= bar if bar else None,
+    )
 
 
 def main() -> None:
@@ -120,8 +132,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=200, help="how many (200)")
     parser.add_argument("--rounds", type=int, default=15, help="turns of each side (15)")
     parser.add_argument("--seconds", type=float, default=0.7, help="of a turn (0.7)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, pictures=2, rounds=1, seconds=0.01)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     np.random.seed(0)

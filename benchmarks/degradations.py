@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count, cycle
 from pathlib import Path
@@ -18,7 +19,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.measure import add_out, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import Claim, no_gpu, publish, ratios, read_command, slug, spread, table, take_turns, verdict
 from restore import images
 from restore.data.drawn import draw_face
 from restore.data.encode import square
@@ -85,12 +86,12 @@ def on_device(files: list[Path], preset: str, scale: int, device: torch.device) 
     return work
 
 
-def gfpgan(files: list[Path], size: int, checkout: Path | None) -> Work:
+def gfpgan(files: list[Path], size: int) -> Work:
     """GFPGAN's FFHQDegradationDataset, settings of train_gfpgan_v1.yml. Raises `UserError` where it is missing."""
     from restore.guest import import_basicsr
 
     import_basicsr()
-    data_set = _ffhq_degradation_dataset(checkout)
+    data_set = _ffhq_degradation_dataset()
     opt = {
         "dataroot_gt": str(files[0].parent),
         "io_backend": {"type": "disk"},
@@ -180,13 +181,12 @@ def _realesrgan_model(size: int, device: torch.device, batch: int) -> Any:
 
 
 @cache
-def _ffhq_degradation_dataset(checkout: Path | None) -> Any:
+def _ffhq_degradation_dataset() -> Any:
     """The class, by its file: GFPGAN's package itself would import networks."""
-    spec = importlib.util.find_spec("gfpgan") if checkout is None else None
-    folder = checkout / "gfpgan" if checkout else Path(spec.origin).parent if spec and spec.origin else Path("gfpgan")
-    file = folder / "data" / "ffhq_degradation_dataset.py"
-    if not file.is_file():
-        raise UserError(f"no {file}: name a checkout of TencentARC/GFPGAN with --gfpgan")
+    package = importlib.util.find_spec("gfpgan")
+    if package is None or package.origin is None:
+        raise UserError("gfpgan is not installed: pip install --no-deps gfpgan==1.3.8")
+    file = Path(package.origin).parent / "data" / "ffhq_degradation_dataset.py"
     found = importlib.util.spec_from_file_location("benchmark_gfpgan", file)
     assert found is not None
     assert found.loader is not None
@@ -211,21 +211,48 @@ def finish(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def compare(title: str, theirs: str, works: dict[str, Work], bars: dict[str, float], args: argparse.Namespace) -> str:
-    """A table of rates, in turns. `bars`: samples a second for some of ours; else `TIMES` theirs."""
+@dataclass(frozen=True)
+class Contest:
+    """What is compared: under which key and title, with whom, and where it is not `TIMES` theirs, the bar a second."""
+
+    key: str
+    title: str
+    theirs: str
+    bars: dict[str, float]
+    why: str  # the peer cannot run
+
+
+def compare(contest: Contest, works: dict[str, Work], args: argparse.Namespace) -> Iterator[str | Claim]:
+    """A table of rates, in turns."""
     for work in works.values():
         rate(work, args.seconds / 2)
     rates = take_turns({name: partial(rate, work, args.seconds) for name, work in works.items()}, args.rounds)
-    rows = []
-    for name, values in rates.items():
-        row = [name, spread(values).show(".1f"), "", "", ""]
-        if theirs in rates and name != theirs:
-            ratio = spread(ratios(values, rates[theirs]))
-            row[2:] = [ratio.show(".2f"), f">= {TIMES:.0f}x", verdict(ratio.median >= TIMES)]
-        if name in bars:
-            row[3:] = [f">= {bars[name]:.0f}/s", verdict(spread(values).median >= bars[name])]
-        rows.append(row)
-    return f"{title}\n\n{table(['', 'samples/s', 'times theirs', 'bar', ''], rows)}"
+    claims = {name: claim_of(contest, name, rates) for name in rates}
+    rows = [[name, one.ours, one.ratio, one.bar, verdict(one.met)] for name, one in claims.items()]
+    yield f"{contest.title}\n\n{table(['', 'rate', 'times theirs', 'bar', ''], rows)}"
+    yield from (claim for name, claim in claims.items() if name != contest.theirs)
+
+
+def claim_of(contest: Contest, name: str, rates: dict[str, list[float]]) -> Claim:
+    """A rate, and how many times theirs that is."""
+    own, theirs, least = spread(rates[name]), rates.get(contest.theirs), contest.bars.get(name)
+    ratio = spread(ratios(rates[name], theirs)) if theirs else None
+    claim = Claim(
+        f"degradations.{contest.key}.{slug(name)}",
+        f"{contest.title.rstrip('.')}: {name}",
+        f"{own.show('.1f')} samples/s",
+        bar=f">= {least:.0f}/s" if least else f">= {TIMES:.0f}x",
+        met=own.median >= least if least else None,
+        why=contest.why,
+    )
+    if name == contest.theirs:
+        return claim._replace(bar="")
+    if ratio is None or theirs is None:
+        return claim
+    claim = claim._replace(
+        peer=f"{contest.theirs}: {spread(theirs).show('.1f')} samples/s", ratio=f"{ratio.show('.2f')}"
+    )
+    return claim if least else claim._replace(met=ratio.median >= TIMES)
 
 
 def breakdown(files: list[Path], preset: str, scale: int, number: int) -> str:
@@ -258,52 +285,61 @@ def breakdown(files: list[Path], preset: str, scale: int, number: int) -> str:
     return f"`{preset}` at {gt.shape[2]} px, by operation.\n\n{table(['', 'ms', 'share'], rows)}"
 
 
-def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
-    """The tables."""
-    device, cpu = pick_device(args.device), torch.device("cpu")
+def measure(folder: Path, args: argparse.Namespace) -> Iterator[str | Claim]:
+    """The tables and their claims."""
     if args.only in (None, "gfpgan"):
         for size in (512, 256):
-            files = write_pictures(folder / f"g{size}", size, args.pictures, args.folder)
-            works = {"ours": ours(files, "gfpgan", 1, cpu), "ours, BMP": ours(as_bmp(files), "gfpgan", 1, cpu)}
-            theirs = "GFPGAN's FFHQDegradationDataset"
-            try:
-                works[theirs] = gfpgan(files, size, args.gfpgan)
-            except UserError as error:
-                yield f"GFPGAN cannot run: {error}"
-            yield compare(
-                f"First order, {size} px, one core, PNG files but where it says BMP.", theirs, works, {}, args
-            )
-            yield breakdown(files, "gfpgan", 1, args.pictures)
+            yield from first_order(write_pictures(folder / f"g{size}", size, args.pictures, args.folder), size, args)
     if args.only in (None, "realesrgan"):
-        files = write_pictures(folder / "r256", 256, args.pictures, args.folder)
-        batch, theirs = BATCH if device.type == "cpu" else GPU_BATCH, "BasicSR's RealESRGANDataset and model"
-        works = {"ours, on one core": ours(files, "realesrgan", 4, cpu)}
-        bars = {"ours, on one core": PER_CORE}
-        if device.type != "cpu":
-            works["ours, degraded on the GPU"] = on_device(files, "realesrgan", 4, device)
-            bars["ours, degraded on the GPU"] = ON_GPU
-        try:
-            works[theirs] = realesrgan(files, 256, device, batch)
-        except UserError as error:
-            yield f"BasicSR cannot run: {error}"
-        yield compare(
-            f"Second order, 256 px, scale 4, theirs in batches of {batch} on {device}.", theirs, works, bars, args
-        )
-        yield breakdown(files, "realesrgan", 4, args.pictures)
+        yield from second_order(write_pictures(folder / "r256", 256, args.pictures, args.folder), args)
+
+
+def first_order(files: list[Path], size: int, args: argparse.Namespace) -> Iterator[str | Claim]:
+    """GFPGAN's degradation."""
+    cpu, theirs, why = torch.device("cpu"), "GFPGAN's FFHQDegradationDataset", ""
+    works = {"ours, PNG": ours(files, "gfpgan", 1, cpu), "ours, BMP": ours(as_bmp(files), "gfpgan", 1, cpu)}
+    try:
+        works[theirs] = gfpgan(files, size)
+    except UserError as error:
+        why = f"GFPGAN cannot run: {error}"
+        yield why
+    title = f"First order, {size} px, one core, theirs from PNG files."
+    yield from compare(Contest(f"gfpgan_{size}", title, theirs, {}, why), works, args)
+    yield breakdown(files, "gfpgan", 1, args.pictures)
+
+
+def second_order(files: list[Path], args: argparse.Namespace) -> Iterator[str | Claim]:
+    """Real-ESRGAN's degradation."""
+    device, cpu, why = pick_device(args.device), torch.device("cpu"), ""
+    batch, theirs = BATCH if device.type == "cpu" else GPU_BATCH, "BasicSR's RealESRGANDataset and model"
+    works = {"ours, on one core": ours(files, "realesrgan", 4, cpu)}
+    bars = {"ours, on one core": PER_CORE, "ours, degraded on the GPU": ON_GPU}
+    if device.type == "cpu":
+        key = "degradations.realesrgan_256.ours_degraded_on_the_gpu"
+        what = f"Second order, 256 px, scale 4, batches of {GPU_BATCH} degraded on the GPU"
+        yield no_gpu(key, what, f">= {ON_GPU:.0f}/s")
+    else:
+        works["ours, degraded on the GPU"] = on_device(files, "realesrgan", 4, device)
+    try:
+        works[theirs] = realesrgan(files, 256, device, batch)
+    except UserError as error:
+        why = f"BasicSR cannot run: {error}"
+        yield why
+    title = f"Second order, 256 px, scale 4, theirs in batches of {batch} on {device}."
+    yield from compare(Contest("realesrgan_256", title, theirs, bars, why), works, args)
+    yield breakdown(files, "realesrgan", 4, args.pictures)
 
 
 def main() -> None:
     """Parses the command line and measures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=("gfpgan", "realesrgan"), help="one of the two")
-    parser.add_argument("--gfpgan", type=Path, metavar="FOLDER", help="a checkout of TencentARC/GFPGAN")
     parser.add_argument("--folder", type=Path, help="real pictures of at least 512 px (default: drawn faces)")
     parser.add_argument("--pictures", type=int, default=60, help="how many (60)")
     parser.add_argument("--rounds", type=int, default=11, help="turns of each side (11)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn (2)")
     parser.add_argument("--device", default="auto", help="where Real-ESRGAN's degradation runs (auto)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, pictures=2, rounds=1, seconds=0.01)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     np.random.seed(0)

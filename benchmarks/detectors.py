@@ -13,9 +13,10 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.measure import add_out, publish, spread, table, verdict
+from benchmarks.measure import Claim, publish, read_command, slug, spread, table, verdict
 from restore import images
 from restore.apps.degrade import contact_sheet
+from restore.errors import UserError
 from restore.faces.detector import Detector, overlaps
 from restore.faces.draw import draw_faces
 from restore.faces.face import Face
@@ -41,27 +42,31 @@ HEADER = (
 def main() -> None:
     """Prints the table, and writes the sheet where one is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="pictures of one face each")
+    parser.add_argument("folders", type=Path, nargs="*", metavar="FOLDER", help="pictures of one face each")
     parser.add_argument("-n", type=int, default=100, help="pictures of each folder (100)")
     parser.add_argument("--sheet", type=Path, metavar="PNG", help=f"{SHOWN} pictures, as each detector sees them")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, n=2)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     pictures = [images.read(path) for folder in args.folders for path in list(images.find(folder))[: args.n]]
-    detectors: dict[str, Detector] = {
-        entry.name: DETECTORS.build(Part(type=entry.name)) for entry in DETECTORS if entry.module.startswith("restore.")
-    }
-    detectors["ssd, no border"] = DETECTORS.build(Part(type="ssd", border=0))
-    publish("Detectors", _tables(pictures, detectors, args.sheet), args.out)
+    publish("Detectors", _tables(pictures, args.sheet), args.out)
 
 
-def _tables(pictures: list[images.Image], detectors: dict[str, Detector], sheet: Path | None) -> Iterator[str]:
+def _tables(pictures: list[images.Image], sheet: Path | None) -> Iterator[str | Claim]:
+    """The table and its claims; of what cannot be run, a claim that says why."""
     found, seconds = {}, {}
-    for name, detector in detectors.items():
-        found[name], seconds[name] = _run(detector, pictures)
-    rows = [_row(name, found[name], found[JUDGE], seconds[name]) for name in detectors]
-    yield f"{len(pictures)} pictures of one face, one thread.\n\n{table(HEADER, rows)}"
+    sections = {entry.name: Part(type=entry.name) for entry in DETECTORS if entry.module.startswith("restore.")}
+    for name, section in (sections | {"ssd, no border": Part(type="ssd", border=0)}).items():
+        try:
+            found[name], seconds[name] = _run(section, pictures)
+        except UserError as error:
+            yield _claim(name, len(pictures))._replace(why=str(error))
+    if JUDGE not in found:
+        yield f"{JUDGE}, which the others are held against, cannot run: no table."
+        return
+    rows = [_row(name, found[name], found[JUDGE], seconds[name]) for name in found]
+    yield f"{len(pictures)} pictures of one face, one thread.\n\n{table(HEADER, [row for row, _ in rows])}"
+    yield from (claim for _, claim in rows)
     if sheet is not None:
         every = range(0, len(pictures), max(1, len(pictures) // SHOWN))[:SHOWN]
         drawn = [_square(draw_faces(pictures[i], faces[i])) for faces in found.values() for i in every]
@@ -73,7 +78,10 @@ def _square(picture: images.Image) -> images.Image:
     return np.asarray(cv2.resize(picture, (256, 256), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _run(detector: Detector, pictures: list[images.Image]) -> tuple[Findings, list[float]]:
+def _run(section: Part, pictures: list[images.Image]) -> tuple[Findings, list[float]]:
+    if not pictures:
+        raise UserError("no pictures of one face each: name folders of them")
+    detector: Detector = DETECTORS.build(section)
     detector(pictures[0])  # what is only done once
     found, seconds = [], []
     for picture in pictures:
@@ -83,7 +91,12 @@ def _run(detector: Detector, pictures: list[images.Image]) -> tuple[Findings, li
     return found, seconds
 
 
-def _row(name: str, found: Findings, judged: Findings, seconds: list[float]) -> list[str]:
+def _claim(name: str, number: int) -> Claim:
+    bar = f"found, and one box, in {BAR:.0%}"
+    return Claim(f"detectors.{slug(name)}", f"{name} on {number} pictures of one face, one thread", "", bar=bar)
+
+
+def _row(name: str, found: Findings, judged: Findings, seconds: list[float]) -> tuple[list[str], Claim]:
     """A face is found when the judge's box and another are half one; landmarks are off in distances of the eyes."""
     ious, errors, single, beside = [], [], 0, 0
     for faces, truth in zip(found, judged, strict=True):
@@ -99,7 +112,11 @@ def _row(name: str, found: Findings, judged: Findings, seconds: list[float]) -> 
     milliseconds = spread([1e3 * value for value in seconds]).show(".0f")
     means = f"{np.mean(ious):.3f}", f"{np.mean(errors):.3f}"
     counts = f"{share:.1%}", f"{single / len(found):.1%}", f"{beside / len(found):.3f}"
-    return [name, *counts, *means, milliseconds, verdict(share >= BAR and single >= BAR * len(found))]
+    claim = _claim(name, len(found))._replace(
+        ours=f"found in {counts[0]}, one box in {counts[1]}, {milliseconds} ms",
+        met=share >= BAR and single >= BAR * len(found),
+    )
+    return [name, *counts, *means, milliseconds, verdict(claim.met)], claim
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ if __name__ == "__main__":  # run as a script: find the packages
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import add_out, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import Claim, no_gpu, publish, ratios, read_command, slug, spread, table, take_turns, verdict
 from restore.apps import compare
 from restore.apps.comparison import Comparison
 from restore.archs.denoising_unet_arch import DenoisingUNet
@@ -38,7 +38,9 @@ SMALL = {"block_out_channels": [24, 48, 96, 192], "layers_per_block": 1, "attent
 # ------------------------------------------------------------------------------------------------------------- steps
 
 
-def steps_and_quality(model: str, gt: str, steps: list[int], metric: str, picture: Path | None) -> str:
+def steps_and_quality(
+    model: str, gt: str, steps: list[int], metric: str, picture: Path | None
+) -> Iterator[str | Claim]:
     """A row for each number of steps, all on the same pictures behind the same masks."""
     parser = argparse.ArgumentParser()
     compare.add_arguments(parser)
@@ -48,13 +50,27 @@ def steps_and_quality(model: str, gt: str, steps: list[int], metric: str, pictur
     comparison, _ = compare.compare(compare.models_of(args), "telea", DEVICE, Path("unused"), grid_every=0)
     rows = [_row(comparison, name, metric) for name in ["telea", *map(str, steps)]]
     told = table(["steps", "PSNR in the hole, dB", "SSIM in the hole", metric, "s a picture"], rows)
-    if {FEW, MANY} <= set(steps):
-        few, many = (comparison.means[str(number)][metric].mean for number in (FEW, MANY))
-        told += f"\n\n{FEW} steps: {few / many - 1:+.1%} of the {metric} of {MANY}; at most {WORSE:.0%}: "
-        told += verdict(few <= (1 + WORSE) * many) + "."
+    claims = [few_and_many(comparison, metric)] if {FEW, MANY} <= set(steps) else []
+    for claim in claims:
+        told += f"\n\n{claim.what}: {claim.ratio}; {claim.bar}: {verdict(claim.met)}."
     if picture is not None:
         draw(comparison, steps, metric, picture)
-    return f"## Steps and quality: {Path(model).name}, {Path(gt).name}\n\n{told}"
+    yield f"## Steps and quality: {Path(model).name}, {Path(gt).name}\n\n{told}"
+    yield from claims
+
+
+def few_and_many(comparison: Comparison, metric: str) -> Claim:
+    """How far a few steps fall behind many."""
+    few, many = (comparison.means[str(number)][metric].mean for number in (FEW, MANY))
+    return Claim(
+        "diffusion.quality",
+        f"{metric} of {FEW} steps against that of {MANY}",
+        f"{few:.4f}",
+        floor=f"{MANY} steps: {many:.4f}",
+        ratio=f"{few / many - 1:+.1%}",
+        bar=f"at most {WORSE:+.0%}",
+        met=few <= (1 + WORSE) * many,
+    )
 
 
 def _row(comparison: Comparison, name: str, metric: str) -> list[str]:
@@ -83,7 +99,7 @@ def draw(comparison: Comparison, steps: list[int], metric: str, target: Path) ->
 # ------------------------------------------------------------------------------------------------------------- speed
 
 
-def speed(network: dict[str, object], size: int, rounds: int, num_steps: int) -> str:
+def speed(network: dict[str, object], size: int, rounds: int, num_steps: int) -> Iterator[str | Claim]:
     """Seconds a picture of one call of the sampler, in turns; each against float32 and batches of one."""
     torch.manual_seed(0)
     plain = DenoisingUNet(**network).eval().to(DEVICE, memory_format=torch.channels_last)  # type: ignore[arg-type]
@@ -99,15 +115,26 @@ def speed(network: dict[str, object], size: int, rounds: int, num_steps: int) ->
         run()  # warms up, and compiles
     times = take_turns(runs, rounds)
     first = times["one by one"]
-    rows = [
-        [name, spread(taken).show(), spread(ratios(first, taken)).show(".2f") + "x"] for name, taken in times.items()
-    ]
-    told = table([f"{num_steps} steps", "s a picture", "against one by one"], rows)
-    gain = spread(ratios(first, times[f"batches of {BATCH}"])).median
-    bar = verdict(gain >= FASTER) if ON_GPU else "for a GPU, and waits for one"
     parameters = sum(p.numel() for p in plain.parameters()) / 1e6
     title = f"DenoisingUNet, {parameters:.1f} million parameters, {size} px"
-    return f"## Speed: {title}\n\n{told}\n\nBatches of {BATCH} at least {FASTER:g}x: {gain:.2f}x, {bar}."
+    claims = [faster(f"{title}, {num_steps} steps", size, name, taken, first) for name, taken in times.items()]
+    rows = [[name, one.ours, one.ratio, one.bar, verdict(one.met)] for name, one in zip(times, claims, strict=True)]
+    yield f"## Speed: {title}\n\n{table([f'{num_steps} steps', 'a picture', 'against one by one', 'bar', ''], rows)}"
+    yield from claims[1:]
+
+
+def faster(title: str, size: int, name: str, taken: list[float], first: list[float]) -> Claim:
+    """A way of sampling against pictures one by one; the bar is for batches on a GPU."""
+    gain = spread(ratios(first, taken))
+    claim = Claim(
+        f"diffusion.speed.{size}px.{slug(name)}{'.gpu' if ON_GPU else ''}",
+        f"{title}: {name}",
+        f"{spread(taken).show()} s",
+        floor=f"one by one: {spread(first).show()} s",
+        ratio=f"{gain.show('.2f')}x",
+    )
+    judged = ON_GPU and name == f"batches of {BATCH}"
+    return claim._replace(bar=f">= {FASTER:g}x", met=gain.median >= FASTER) if judged else claim
 
 
 def sampled(
@@ -127,12 +154,20 @@ def sampled(
     return (time.perf_counter() - began) / batch
 
 
-def parts(args: argparse.Namespace) -> Iterator[str]:
+def parts(args: argparse.Namespace) -> Iterator[str | Claim]:
+    """What can be measured here, and claims in place of what cannot."""
     if args.model:
-        yield steps_and_quality(args.model, args.gt, args.steps, args.metric, args.picture)
-    yield speed(SMALL, 64, args.rounds, 10)
+        yield from steps_and_quality(args.model, args.gt, args.steps, args.metric, args.picture)
+    else:
+        what = f"{args.metric} of {FEW} steps against that of {MANY}"
+        why = "needs a trained diffusion: `--model EXPERIMENT`"
+        yield Claim("diffusion.quality", what, "", bar=f"at most {WORSE:+.0%}", why=why)
+    yield from speed(SMALL, 64, args.rounds, 2 if args.quick else 10)
     if ON_GPU:
-        yield speed(REFERENCE, 256, args.rounds, 20)
+        yield from speed(REFERENCE, 256, args.rounds, 20)
+    else:
+        key, what = f"diffusion.speed.256px.batches_of_{BATCH}.gpu", f"ddpm-ema-celebahq-256, batches of {BATCH}"
+        yield no_gpu(key, f"{what} against one by one", f">= {FASTER:g}x")
 
 
 def main() -> None:
@@ -143,8 +178,7 @@ def main() -> None:
     parser.add_argument("--metric", default="lpips_squeeze_caffe", help="perceptual distance (lpips_squeeze_caffe)")
     parser.add_argument("--picture", type=Path, metavar="FILE.png", help="draw the curve")
     parser.add_argument("--rounds", type=int, default=5)
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, rounds=1)
     publish("Diffusion: steps, batches, precision", parts(args), args.out)
 
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.measure import add_out, publish, table
+from benchmarks.measure import Claim, publish, read_command, slug, table
 from restore.archs.blocks.bipartite_attention import BipartiteAttention
 from restore.registry import ARCHS, Part
 from restore.tasks.networks import takes_mask, takes_time
@@ -172,9 +172,9 @@ def apart(function: str, *args: Any) -> int:
 # ------------------------------------------------------------------------------------------------------------- tables
 
 
-def generators(sizes: Sequence[int], names: Sequence[str] | None, limit: float) -> Iterator[str]:
-    """The table of all networks, and what PyTorch's counter leaves out."""
-    rows, spectra = [], []
+def generators(sizes: Sequence[int], names: Sequence[str] | None, limit: float) -> Iterator[str | Claim]:
+    """The table of all networks with its claims, and what PyTorch's counter leaves out."""
+    rows, spectra, claims = [], [], []
     for case in CASES:
         if names and case.section["type"] not in names:
             continue
@@ -182,7 +182,10 @@ def generators(sizes: Sequence[int], names: Sequence[str] | None, limit: float) 
         spectra += [f"{case.name} {counted[-1][1] / 1e9:.2f}"] if counted[-1][1] else []
         own = parameters(case.section)
         cells = [f"{main / 1e9:.2f}" for main, _ in counted]
-        rows.append([case.name, f"{own / 1e6:.2f}", *cells, *memory(case, sizes, limit)])
+        used = list(memory(case, sizes, limit))
+        rows.append([case.name, f"{own / 1e6:.2f}", *cells, *used])
+        key, what = f"generators.{slug(case.name)}", f"{case.name}, one picture of {sizes[-1]} px, fp32, {DEVICE}"
+        claims.append(Claim(key, what, f"{own / 1e6:.2f} M parameters, {cells[-1]} GMACs, {used[-1]} MB"))
     heads = [f"{what}, {size} px" for what in ("GMACs", "MB") for size in sizes]
     where = "handed out by PyTorch's allocator" if ON_GPU else "resident, a fresh process each"
     text = (
@@ -191,6 +194,7 @@ def generators(sizes: Sequence[int], names: Sequence[str] | None, limit: float) 
         f"makes expect more than {limit:g} GB."
     )
     yield f"{text}\n\n{table(['', 'parameters, M', *heads], rows)}"
+    yield from claims
     if spectra:
         not_counted = f"Fourier transforms at {sizes[-1]} px, not counted above (2.5 n log2 n operations), in GMACs"
         yield f"{not_counted}: {', '.join(spectra)}."
@@ -208,9 +212,9 @@ def memory(case: Case, sizes: Sequence[int], limit: float) -> Iterator[str]:
         yield f"{last / 1e6:.0f}"
 
 
-def attention(grids: Sequence[int]) -> Iterator[str]:
-    """The table of the bipartite layer, beside what self-attention among all places would keep."""
-    rows = []
+def attention(grids: Sequence[int]) -> Iterator[str | Claim]:
+    """The table of the bipartite layer, beside what self-attention among all places would keep, and its claims."""
+    rows, used = [], dict[str, int]()
     for side in grids:
         places = side**2
         used = {mode: apart("bipartite", mode, side) for mode in ("simplex", "duplex")}
@@ -222,9 +226,15 @@ def attention(grids: Sequence[int]) -> Iterator[str]:
         "the scores that self-attention among all places has (4 bytes for each pair of them)."
     )
     yield f"{text}\n\n{table(['grid', 'simplex', 'duplex', 'assignments, MB', 'self-attention, MB'], rows)}"
+    for mode, size in used.items():
+        scores = 4 * places**2  # of self-attention, on the largest grid
+        what = f"the bipartite layer alone, {mode}, grid of {grids[-1]}x{grids[-1]}, fp32, {DEVICE}: peak memory"
+        floor = f"self-attention's scores, by arithmetic: {scores / 1e6:,.0f} MB"
+        ratio = f"{size / scores:.4f}"
+        yield Claim(f"generators.bipartite.{mode}", what, f"{size / 1e6:.1f} MB", floor=floor, ratio=ratio)
 
 
-def measure(args: argparse.Namespace) -> Iterator[str]:
+def measure(args: argparse.Namespace) -> Iterator[str | Claim]:
     """Both tables."""
     yield from generators(args.sizes, args.networks, args.limit)
     yield from attention(args.grids)
@@ -238,8 +248,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", metavar="TYPE", help="only these")
     parser.add_argument("--limit", type=float, default=LIMIT, help=f"gigabytes that a cell may need ({LIMIT:g})")
     parser.add_argument("--cell", type=json.loads, help=argparse.SUPPRESS)
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, sizes=[128], networks=["FaceEnhanceNetLight"], grids=[32])
     if args.cell:
         function, *rest = args.cell
         print({"inference": inference, "bipartite": bipartite}[function](*rest))

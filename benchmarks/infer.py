@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import infer_sides
-from benchmarks.measure import add_out, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import Claim, no_gpu, publish, ratios, read_command, spread, table, take_turns, verdict
 from benchmarks.peers import Peer, PeerFailed
 from restore import images
 from restore.data.drawn import draw_face
@@ -26,6 +26,7 @@ PARTS = ("tiles", "faces", "memory")
 AS_FAST, FASTEST, ON_GPU = 1.0, 1.6, 2.0  # the bars: times the peer's speed
 GROWTH = 0.10
 MEGAPIXELS = (1, 4, 16, 49, 100)
+ON = ".gpu" if torch.cuda.is_available() else ""  # what the keys of claims end with
 RUNS = 3  # of which the lowest figure counts: where an allocator places things adds some, never takes any
 
 
@@ -34,40 +35,38 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, help="one part")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="small photos: to see that it runs")
     parser.add_argument("--photo", type=Path, help="a photo, in place of a drawn one")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, rounds=1)
     with tempfile.TemporaryDirectory() as folder:
         publish("Photos restored", parts(args, Path(folder)), args.out)
 
 
-def parts(args: argparse.Namespace, folder: Path) -> Iterator[str]:
-    """The tables that are asked for."""
+def parts(args: argparse.Namespace, folder: Path) -> Iterator[str | Claim]:
+    """The tables that are asked for, each with its claims."""
     if args.only in (None, "tiles"):
-        yield tiles(folder / "tiles", args.rounds, args.photo, args.quick)
+        yield from tiles(folder / "tiles", args.rounds, args.photo, args.quick)
     if args.only in (None, "faces"):
-        yield faces(folder / "faces", args.rounds, (320, 240) if args.quick else (1600, 1200))
+        yield from faces(folder / "faces", args.rounds, (320, 240) if args.quick else (1600, 1200))
     if args.only in (None, "memory"):
-        yield memory(MEGAPIXELS[:1] if args.quick else MEGAPIXELS)
+        yield from memory(MEGAPIXELS[:1], 1) if args.quick else memory(MEGAPIXELS, RUNS)
 
 
-def tiles(folder: Path, rounds: int, photo: Path | None, quick: bool) -> str:
-    """Whole photos, enlarged 4 times."""
+def tiles(folder: Path, rounds: int, photo: Path | None, quick: bool) -> Iterator[str | Claim]:
+    """Whole photos, enlarged 4 times. Quick: two sides alone, since each takes seconds to import what it needs."""
     torch.manual_seed(0)
     network = infer_sides.enlarger()
     picture = images.eight_bits(images.read(photo)) if photo else crowd(*((96, 64) if quick else (640, 480)))[0]
     infer_sides.write_folder(folder, picture, network, [])
-    sides = ["realesrgan", "realesrgan_whole", "ours", "ours_bf16"]
+    sides = ["realesrgan", "ours"] if quick else ["realesrgan", "realesrgan_whole", "ours", "ours_bf16"]
     sides += ["realesrgan_fp16", "ours_fp16"] if torch.cuda.is_available() else []
-    if importlib.util.find_spec("onnxruntime") and not torch.cuda.is_available() and not quick:
-        export(folder)
+    if not torch.cuda.is_available() and not quick:
         sides.append("ours_int8")
+        if importlib.util.find_spec("onnxruntime"):
+            export(folder)
     height, width = picture.shape[:2]
-    title = (
-        f"## Whole photos, {width}x{height}, SRVGGNetCompact 64x16 x4, tiles of {infer_sides.TILE} px for Real-ESRGAN"
-    )
-    return f"{title}\n\n{compared(folder, sides, 'realesrgan', rounds)}"
+    title = f"Whole photos, {width}x{height}, SRVGGNetCompact 64x16 x4"
+    yield f"## {title}, tiles of {infer_sides.TILE} px for Real-ESRGAN"
+    yield from compared(folder, "tiles", title, sides, rounds)
 
 
 def export(folder: Path) -> None:
@@ -77,13 +76,14 @@ def export(folder: Path) -> None:
     subprocess.run([*command, "--int8", str(folder / infer_sides.EXPORTED)], check=True, stdout=subprocess.DEVNULL)
 
 
-def faces(folder: Path, rounds: int, size: tuple[int, int]) -> str:
+def faces(folder: Path, rounds: int, size: tuple[int, int]) -> Iterator[str | Claim]:
     """Four people in a photo, each face restored in a frame of 512 px and put back into the photo at twice its size."""
     torch.manual_seed(0)
     photo, landmarks = crowd(*size)
     infer_sides.write_folder(folder, photo, infer_sides.cleaner(), landmarks)
-    title = f"## Faces put back: 4 in a photo of {size[0]}x{size[1]}, result of twice that, SRVGGNetCompact 24x4 x1"
-    return f"{title}\n\n{compared(folder, ['facexlib', 'ours_faces'], 'facexlib', rounds)}"
+    title = f"Faces put back: 4 in a photo of {size[0]}x{size[1]}, result of twice that, SRVGGNetCompact 24x4 x1"
+    yield f"## {title}"
+    yield from compared(folder, "faces", title, ["facexlib", "ours_faces"], rounds)
 
 
 def crowd(width: int, height: int) -> tuple[images.Image, list[list[list[float]]]]:
@@ -102,24 +102,57 @@ def crowd(width: int, height: int) -> tuple[images.Image, list[list[list[float]]
     return row, landmarks
 
 
-def compared(folder: Path, sides: Sequence[str], peer: str, rounds: int) -> str:
-    """A table of the sides' times; a side that cannot run says why."""
+def compared(folder: Path, part: str, title: str, sides: Sequence[str], rounds: int) -> Iterator[str | Claim]:
+    """A table of the sides' times, the first being the peer; a side that cannot run says why."""
     with contextlib.ExitStack() as stack:
         running: dict[str, Peer] = {}
-        rows: list[list[str]] = []
+        failed: dict[str, str] = {}
         for side in sides:
             process = stack.enter_context(Peer(side, folder, script=infer_sides.__file__))
             try:
                 process.run(1)
                 running[side] = process
             except PeerFailed as error:
-                rows.append([side, f"cannot run: {error}", "", "", ""])
+                failed[side] = f"cannot run: {error}"
         times = take_turns({name: lambda one=one: one.run(1).seconds for name, one in running.items()}, rounds)  # type: ignore[misc]
-    for side in running:
-        faster = spread(ratios(times[peer], times[side])) if peer in running else None
-        cells = [f"{1000 * spread(times[side]).median:,.0f}", faster.show(".2f") if faster else "no peer"]
-        rows.append([side, *cells, _apart(folder, peer, side), _verdict(side, faster.median if faster else 0.0)])
-    return table(["", "ms a photo", "times the peer's speed", "mean, largest difference to it (levels)", "bar"], rows)
+    claims = {side: _claim(f"infer.{part}.{side}{ON}", title, side, sides[0], times, failed) for side in sides}
+    rows = [
+        [side, one.ours or one.why, one.ratio, _apart(folder, sides[0], side), f"{one.bar} {verdict(one.met)}"]
+        for side, one in claims.items()
+    ]
+    yield table(["", "a photo", "times the peer's speed", "mean, largest difference to it (levels)", "bar"], rows)
+    yield from (claim for side, claim in claims.items() if side.startswith("ours"))
+    if not torch.cuda.is_available():
+        own = next(side for side in sides if side.startswith("ours"))
+        yield no_gpu(f"infer.{part}.{own}.gpu", f"{title}, against {sides[0]}", f">= {ON_GPU:g}")
+
+
+def _claim(key: str, title: str, side: str, peer: str, times: dict[str, list[float]], failed: dict[str, str]) -> Claim:
+    """A side's time and how many times the peer's speed that is."""
+    bar = _bar(side)
+    claim = Claim(
+        key,
+        f"{title}: {side}",
+        _milliseconds(times[side]) if side in times else "",
+        bar=f">= {bar:g}" if bar else "",
+        why=failed.get(side) or failed.get(peer, ""),
+    )
+    if side not in times or peer not in times:
+        return claim
+    faster = spread(ratios(times[peer], times[side]))
+    met = faster.median >= bar if bar else None
+    return claim._replace(peer=f"{peer}: {_milliseconds(times[peer])}", ratio=faster.show(".2f"), met=met)
+
+
+def _bar(side: str) -> float | None:
+    """How many times its peer's speed a side is to have on this machine."""
+    if torch.cuda.is_available():
+        return {"ours": ON_GPU, "ours_faces": ON_GPU}.get(side)
+    return {"ours": AS_FAST, "ours_faces": AS_FAST, "ours_int8": FASTEST}.get(side)
+
+
+def _milliseconds(seconds: list[float]) -> str:
+    return spread([1000 * value for value in seconds]).show(",.0f") + " ms"
 
 
 def _apart(folder: Path, peer: str, side: str) -> str:
@@ -130,27 +163,29 @@ def _apart(folder: Path, peer: str, side: str) -> str:
     return f"{apart.mean():.2f}, {apart.max()}"
 
 
-def _verdict(side: str, faster: float) -> str:
-    gpu = torch.cuda.is_available()
-    bars = {"ours": ON_GPU if gpu else AS_FAST, "ours_faces": ON_GPU if gpu else AS_FAST}
-    bars |= {} if gpu else {"ours_int8": FASTEST}
-    return f"{bars[side]:g}: {verdict(faster >= bars[side])}" if side in bars else ""
-
-
-def memory(megapixels: Sequence[int]) -> str:
+def memory(megapixels: Sequence[int], runs: int) -> Iterator[str | Claim]:
     """What pictures of growing size take beyond themselves and their results."""
     found = []
     for number in megapixels:
         side = round((number * 1e6) ** 0.5)
         command = [sys.executable, infer_sides.__file__, "memory", str(side)]
-        runs = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(RUNS))
-        found.append(min(int(run.stdout) for run in runs))
-    first = found[0]
+        taken = (subprocess.run(command, check=True, capture_output=True, text=True) for _ in range(runs))
+        found.append(min(int(run.stdout) for run in taken))
+    first, most = found[0], max(found)
     rows = [[f"{mp}", f"{size / 1e6:.1f}", f"{size / first:.2f}"] for mp, size in zip(megapixels, found, strict=True)]
-    met = max(found) <= (1 + GROWTH) * first
-    bar = f"at most {1 + GROWTH:g} times that of {megapixels[0]} megapixel: {verdict(met)}"
+    claim = Claim(
+        "infer.memory",
+        f"memory beyond picture and result, {megapixels[0]} to {megapixels[-1]} megapixels, a tiny x1 network",
+        f"{most / 1e6:.1f} MB at most",
+        floor=f"of {megapixels[0]} megapixel: {first / 1e6:.1f} MB",
+        ratio=f"{most / first:.2f}",
+        bar=f"<= {1 + GROWTH:g}",
+        met=most <= (1 + GROWTH) * first,
+    )
+    bar = f"At most {1 + GROWTH:g} times that of {megapixels[0]} megapixel: {verdict(claim.met)}"
     header = ["megapixels", "working memory (MB)", "of the first"]
-    return f"## Memory beyond picture and result, a tiny x1 network\n\n{table(header, rows)}\n\n{bar}"
+    yield f"## Memory beyond picture and result, a tiny x1 network\n\n{table(header, rows)}\n\n{bar}"
+    yield claim
 
 
 if __name__ == "__main__":

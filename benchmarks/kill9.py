@@ -26,7 +26,7 @@ if __name__ == "__main__":  # run as a script: find the packages
 
 from safetensors.torch import load_file
 
-from benchmarks.measure import REPOSITORY, add_out, publish, table, verdict
+from benchmarks.measure import REPOSITORY, Claim, publish, read_command, table, verdict
 from benchmarks.peers import build_lmdbs, write_options
 from restore.engine.checkpoint import open_checkpoint
 from restore.errors import UserError
@@ -156,8 +156,8 @@ def trial(number: int, folder: Path, make: Callable[[Path], Run], seed: str, who
     return Trial(inside, unreadable, end.hashes == whole.hashes, end.losses == whole.losses)
 
 
-def configuration(folder: Path, workers: int, precision: str, args: argparse.Namespace) -> list[str]:
-    """The row of one number of workers and one precision."""
+def configuration(folder: Path, workers: int, precision: str, args: argparse.Namespace) -> tuple[list[str], Claim]:
+    """The row of one number of workers and one precision, and its claim."""
     folder = folder / f"{workers}_{precision}"
     folder.mkdir()
     make = partial(Run, options=folder.parent / "train.yml", workers=workers, precision=precision)
@@ -174,26 +174,38 @@ def configuration(folder: Path, workers: int, precision: str, args: argparse.Nam
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         trials = list(pool.map(attempt, range(args.times)))
+    return judged(workers, precision, trials)
+
+
+def judged(workers: int, precision: str, trials: list[Trial]) -> tuple[list[str], Claim]:
+    """What came of the trials of a configuration."""
     weights, losses = sum(t.same_weights for t in trials), sum(t.same_losses for t in trials)
-    unreadable = sum(t.unreadable for t in trials)
-    counts = [len(trials), sum(t.inside_save for t in trials), unreadable]
-    met = weights == losses == len(trials) and not unreadable
+    unreadable, inside = sum(t.unreadable for t in trials), sum(t.inside_save for t in trials)
     equal = [f"{weights} of {len(trials)}", f"{losses} of {len(trials)}"]
-    return [str(workers), precision, *map(str, counts), *equal, verdict(met)]
+    claim = Claim(
+        f"kill9.workers_{workers}.{precision}",
+        f"runs killed once and resumed, {inside} of {len(trials)} inside a save, {workers} data workers, {precision}",
+        f"{equal[0]} of equal weights, {equal[1]} of equal losses, {unreadable} unreadable checkpoints",
+        bar="all equal, none unreadable",
+        met=weights == losses == len(trials) and not unreadable,
+    )
+    cells = [workers, precision, len(trials), inside, unreadable, *equal]
+    return [*map(str, cells), verdict(claim.met)], claim
 
 
-def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
-    """The table."""
+def measure(folder: Path, args: argparse.Namespace) -> Iterator[str | Claim]:
+    """The table and its claims."""
     build_lmdbs(folder, 24)
     write_options(folder / "train.yml", OPTIONS | {"datasets": datasets(folder)})
-    rows = [configuration(folder, w, p, args) for w, p in itertools.product(args.workers, args.precision)]
+    found = [configuration(folder, w, p, args) for w, p in itertools.product(args.workers, args.precision)]
     header = ["workers", "precision", "kills", "inside a save", "unreadable checkpoints"]
     text = (
         f"{ITERATIONS} iterations with EMA, schedule, warm-up and validation, a checkpoint every {SAVE_EVERY}; each "
         "run killed once with SIGKILL, resumed with `--auto_resume`, and compared with one that was not: the SHA-256 "
         f"of the tensors of `{'` and `'.join(NETWORKS)}`, and the loss and gradient norm of every log line."
     )
-    yield f"{text}\n\n{table([*header, 'equal weights', 'equal losses', ''], rows)}"
+    yield f"{text}\n\n{table([*header, 'equal weights', 'equal losses', ''], [row for row, _ in found])}"
+    yield from (claim for _, claim in found)
 
 
 def datasets(folder: Path) -> dict[str, Any]:
@@ -211,8 +223,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, nargs="+", default=[0, 2], help="data workers (0 2)")
     parser.add_argument("--precision", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
     parser.add_argument("--seed", type=int, default=0, help="of the instants (0)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, times=1, workers=[0], precision=["fp32"])
     with tempfile.TemporaryDirectory() as folder:
         publish("Killed and resumed", measure(Path(folder), args), args.out)
 

@@ -29,7 +29,7 @@ if __name__ == "__main__":  # run as a script: find the packages
 import torch
 
 from benchmarks.kill9 import LOSSES, NETWORKS, OPTIONS, datasets, tensors_hash
-from benchmarks.measure import REPOSITORY, add_out, publish, table, verdict
+from benchmarks.measure import REPOSITORY, Claim, publish, read_command, table, verdict
 from benchmarks.peers import build_lmdbs, write_options
 from benchmarks.processes import Job
 from restore.engine.checkpoint import open_checkpoint
@@ -182,7 +182,7 @@ def plan(kills: int, iterations: int, seed: int) -> Iterator[tuple[Blow, int, fl
         yield order[number % len(BLOWS)], number * part + draws.randrange(1, part), draws.uniform(0, 0.05)
 
 
-def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
+def measure(folder: Path, args: argparse.Namespace) -> Iterator[str | Claim]:
     """The table, and below it how the ends compare."""
     build_lmdbs(folder, 24)
     logger = {"print_freq": 1, "save_checkpoint_freq": 10}
@@ -198,11 +198,13 @@ def measure(folder: Path, args: argparse.Namespace) -> Iterator[str]:
         hits.append(struck.hit(blow, at, delay))
         print(f"{number} of {args.kills}: {hits[-1]}", file=sys.stderr, flush=True)
     struck.finish("torchrun")
-    yield report(hits, struck.resumptions(), whole.end(), struck.end())
+    yield from report(hits, struck.resumptions(), whole.end(), struck.end())
 
 
-def report(hits: list[Hit], resumed: list[str], whole: tuple[Any, Any], struck: tuple[Any, Any]) -> str:
-    """Text, table and verdict."""
+def report(
+    hits: list[Hit], resumed: list[str], whole: tuple[Any, Any], struck: tuple[Any, Any]
+) -> Iterator[str | Claim]:
+    """Text, table, verdict and claims."""
     text = (
         f"{RANKS} processes on gloo, a loader worker each, {len(whole[1])} iterations with EMA, schedule, warm-up and "
         "validation, a checkpoint every 10. Each blow at an instant of chance; then until no process of the job is "
@@ -215,11 +217,18 @@ def report(hits: list[Hit], resumed: list[str], whole: tuple[Any, Any], struck: 
     equal = {name: struck[0][name] == hash_ for name, hash_ in whole[0].items()}
     equal[f"losses of {len(whole[1])} iterations"] = struck[1] == whole[1]
     found = "; ".join(f"{name}: {'equal' if same else '**different**'}" for name, same in equal.items())
-    return (
-        f"{text}\n\n{table(header, rows)}\n\nLongest time to the end of a job: {longest:.1f} s, bar {BAR:g} s: "
-        f"{verdict(longest < BAR)}. Against the run that nobody touched, bit for bit: {found}: "
-        f"{verdict(all(equal.values()))}."
+    what = f"a run of {RANKS} processes struck {len(hits)} times and resumed"
+    same = f"{sum(equal.values())} of {len(equal)} equal: {', '.join(equal)}"
+    end = Claim("kill_ranks.end", f"{what}, against one untouched", same, bar="all equal", met=all(equal.values()))
+    slowest = Claim(
+        "kill_ranks.seconds", f"{what}: from a blow to the end of all processes", f"{longest:.1f} s at most"
     )
+    slowest = slowest._replace(bar=f"< {BAR:g} s", met=longest < BAR)
+    yield (
+        f"{text}\n\n{table(header, rows)}\n\nLongest time to the end of a job: {longest:.1f} s, bar {BAR:g} s: "
+        f"{verdict(slowest.met)}. Against the run that nobody touched, bit for bit: {found}: {verdict(end.met)}."
+    )
+    yield from (end, slowest)
 
 
 def as_srun(command: list[str]) -> int:
@@ -247,8 +256,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10, help="blows to the run (10)")
     parser.add_argument("--iterations", type=int, default=2000, help="of the run (2000)")
     parser.add_argument("--seed", type=int, default=0, help="of their order and instants (0)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, kills=1, iterations=60)
     with tempfile.TemporaryDirectory() as folder:
         publish("Struck and resumed, on two processes", measure(Path(folder), args), args.out)
 

@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -63,9 +64,19 @@ def ratios(over: Sequence[float], under: Sequence[float]) -> list[float]:
     return [one / other for one, other in zip(over, under, strict=True)]
 
 
-def verdict(met: bool) -> str:
-    """The last cell of a row that has a bar."""
-    return "met" if met else "**missed**"
+def verdict(met: bool | None) -> str:
+    """The last cell of a row: empty where there is no bar, or where it cannot be judged here."""
+    return "" if met is None else "met" if met else "**missed**"
+
+
+def slug(text: str) -> str:
+    """A name as part of a claim's key: `ours, PNG records` is `ours_png_records`."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")
+
+
+def no_gpu(key: str, what: str, bar: str) -> Claim:
+    """The claim in place of one that a GPU is needed for. On a GPU the same key has figures."""
+    return Claim(key, what, "", bar=bar, why="no GPU here")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -98,6 +109,16 @@ def has_bf16() -> bool:
 def add_out(parser: argparse.ArgumentParser) -> None:
     """Adds `--out`."""
     parser.add_argument("--out", type=Path, metavar="FILE.md", help="write the tables there too")
+
+
+def read_command(parser: argparse.ArgumentParser, **quick: object) -> argparse.Namespace:
+    """The command line, `--out` and `--quick` with it: the latter sets other options to what `quick` has for them."""
+    parser.add_argument("--quick", action="store_true", help="a run of seconds: to see that the script works")
+    add_out(parser)
+    args = parser.parse_args()
+    if args.quick:
+        vars(args).update(quick)
+    return args
 
 
 def publish(title: str, parts: Iterator[str | Claim], out: Path | None) -> None:

@@ -14,7 +14,7 @@ if __name__ == "__main__":  # run as a script: find the packages
 import cv2
 import torch
 
-from benchmarks.measure import add_out, publish, spread, table, take_turns, verdict
+from benchmarks.measure import Claim, publish, read_command, slug, spread, table, take_turns, verdict
 from restore.data.drawn import draw_face
 from restore.faces.face import Face
 from restore.images import Image
@@ -52,20 +52,27 @@ def rate(occlusion: Occlusion, faces: list[tuple[Image, Face]], turn: Callable[[
     return made / (time.process_time() - began)
 
 
-def measure(args: argparse.Namespace) -> Iterator[str]:
-    """The table."""
+def measure(args: argparse.Namespace) -> Iterator[str | Claim]:
+    """The table and its claims."""
     parts = buildable(iter(OCCLUSIONS))
     faces = pictures(args.size, args.pictures)
     turn = partial(next, count())
     contestants = {name: partial(rate, part, faces, turn, args.seconds) for name, part in parts.items()}
-    rows = []
+    rows, claims = [], []
     for name, values in take_turns(contestants, args.rounds).items():
-        median = spread(values).median
-        bar = WARPED if name in DRAWN else QUICK
-        told = [f">= {bar:.0f}", verdict(median >= bar)] if args.size == AT else ["", ""]
-        rows.append([f"`{name}`", spread(values).show(".0f"), f"{1e3 / median:.2f}", *told])
+        claim = claim_of(name, values, args.size)
+        rows.append([f"`{name}`", claim.ours, f"{1e3 / spread(values).median:.2f}", claim.bar, verdict(claim.met)])
+        claims.append(claim)
     title = f"Each occlusion with its defaults, {args.size} px, 8 bits, one core; the copy of the picture included."
-    yield f"{title}\n\n{table(['', 'samples/s', 'ms', 'bar', ''], rows)}"
+    yield f"{title}\n\n{table(['', 'rate', 'ms', 'bar', ''], rows)}"
+    yield from claims
+
+
+def claim_of(name: str, rates: list[float], size: int) -> Claim:
+    """An occlusion's rate; the bars are for one size."""
+    rate, bar = spread(rates), WARPED if name in DRAWN else QUICK
+    claim = Claim(f"occlusions.{slug(name)}", f"occlusion {name}, {size} px, one core", f"{rate.show('.0f')} samples/s")
+    return claim._replace(bar=f">= {bar:.0f}", met=rate.median >= bar) if size == AT else claim
 
 
 def main() -> None:
@@ -75,8 +82,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=16, help="how many drawn faces (16)")
     parser.add_argument("--rounds", type=int, default=7, help="turns of each (7)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of a turn (0.5)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, size=64, pictures=2, rounds=1, seconds=0.01)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     publish("Occlusions", measure(args), args.out)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.measure import add_out, publish, table, verdict
+from benchmarks.measure import Claim, publish, read_command, slug, table, verdict
 from restore.faces.crop import Crop
 from restore.faces.face import LANDMARKS, Face, Floats
 from restore.images import Image
@@ -69,17 +69,30 @@ def main() -> None:
     """Prints the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("-n", type=int, default=500, help="faces (500)")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, n=6)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     publish("Faces put back", _tables(args.n), args.out)
 
 
-def _tables(number: int) -> Iterator[str]:
-    yield f"{number} faces, also over the border, at any angle; frames of {FRAME} px.\n\n{_round_trips(number)}"
-    yield f"Dots at a landmark, how far from it they are, in pixels.\n\n{_dots(number)}"
-    yield f"A model that adds {OFFSET} levels: the largest step that comes from it, in levels.\n\n{_seams()}"
+Rows = Iterator[tuple[list[str], Claim]]  # cells of a row but for the last, and what it claims
+
+
+def _tables(number: int) -> Iterator[str | Claim]:
+    text = f"{number} faces, also over the border, at any angle; frames of {FRAME} px."
+    cells = (f"outscale {outscale:g}: worst, 99 %" for outscale in OUTSCALES)
+    yield from _told(text, ["", "waves", *cells, "outside", f"<= {LEVELS}"], _round_trips(number))
+    header = ["", "seen in the frame: worst, mean", "painted into the result: worst, mean", f"<= {DOT}"]
+    yield from _told("Dots at a landmark, how far from it they are, in pixels.", header, _dots(number))
+    text = f"A model that adds {OFFSET} levels: the largest step that comes from it, in levels."
+    yield from _told(text, ["", "step", f"<= {STEP:g}"], _seams())
+
+
+def _told(text: str, header: list[str], rows: Rows) -> Iterator[str | Claim]:
+    """A table, and its claims. Others' are in the table alone: what is claimed is ours."""
+    found = list(rows)
+    yield f"{text}\n\n{table(header, [[*cells, verdict(claim.met)] for cells, claim in found])}"
+    yield from (claim for _, claim in found if claim.key)
 
 
 # --------------------------------------------------------------------------------------------------------- faces
@@ -120,32 +133,34 @@ def centroid(light: NDArray[Any], place: Floats, reach: float) -> NDArray[Any]:
 # ---------------------------------------------------------------------------------------------------- round trips
 
 
-def _round_trips(number: int) -> str:
-    header = (
-        "",
-        "waves",
-        *(f"outscale {outscale:g}: worst, 99 %" for outscale in OUTSCALES),
-        "outside",
-        f"<= {LEVELS}",
-    )
-    rows = [
-        _row(f"ours, x{scale}", shortest, [ours(case, scale, shortest) for case in cases(number)])
-        for scale, shortest in ((1, 2.5), (1, 12), (2, 24))
-    ]
+def _round_trips(number: int) -> Rows:
+    peer, why = "", ""
     if template := peer_template():
-        found = [theirs(case, 12) for case in cases(number, template[0])]
-        rows.append(_row("facexlib", 12, found))
-    return table(header, rows)
+        row, claim = _row("facexlib", 12, [theirs(case, 12) for case in cases(number, template[0])])
+        peer = f"facexlib, 12 px: {claim.ours}"
+        yield row, claim._replace(key="")
+    else:
+        why = "facexlib cannot run"
+    for scale, shortest in ((1, 2.5), (1, 12), (2, 24)):
+        row, claim = _row(f"ours, x{scale}", shortest, [ours(case, scale, shortest) for case in cases(number)])
+        yield row, claim._replace(peer=peer, why=why)
 
 
-def _row(name: str, shortest: float, errors: list[tuple[NDArray[Any], int]]) -> list[str]:
+def _row(name: str, shortest: float, errors: list[tuple[NDArray[Any], int]]) -> tuple[list[str], Claim]:
     cells, worst = [], 0.0
     for index in range(3):
         inside = np.concatenate([inside for inside, _ in errors[index::3]])
         worst = max(worst, float(inside.max(initial=0)))
         cells.append(f"{inside.max():.0f}, {np.quantile(inside, 0.99):.0f}")
     outside = sum(count for _, count in errors)
-    return [name, f"{shortest:g} px", *cells, f"{outside:,} px", verdict(worst <= LEVELS and not outside)]
+    claim = Claim(
+        f"paste.{slug(name)}.waves_{slug(f'{shortest:g}')}",
+        f"{len(errors)} faces put back through a network that changes nothing, {name}, waves of {shortest:g} px",
+        f"{worst:.0f} levels at most, {outside:,} px changed outside",
+        bar=f"<= {LEVELS} level, no px outside",
+        met=worst <= LEVELS and not outside,
+    )
+    return [name, f"{shortest:g} px", *cells, f"{outside:,} px"], claim
 
 
 def ours(case: Case, scale: int, shortest: float) -> tuple[NDArray[Any], int]:
@@ -177,20 +192,28 @@ def inner(made: Enhanced, case: Case, scale: int) -> NDArray[np.bool_]:
 # ---------------------------------------------------------------------------------------------------------- dots
 
 
-def _dots(number: int) -> str:
-    header = ("", "seen in the frame: worst, mean", "painted into the result: worst, mean", f"<= {DOT}")
-    kept = [case for case in cases(number) if case.side >= 40]
-    rows = [_dot_row("ours", [found for case in kept if (found := our_dot(case)) is not None])]
+def _dots(number: int) -> Rows:
+    peer, why = "", ""
     if template := peer_template():
         kept = [case for case in cases(number, template[0]) if case.side >= 40]
-        rows.append(_dot_row("facexlib", [found for case in kept if (found := their_dot(case)) is not None]))
-    return table(header, rows)
+        row, claim = _dot_row("facexlib", [found for case in kept if (found := their_dot(case)) is not None])
+        peer = f"facexlib: {claim.ours}"
+        yield row, claim._replace(key="")
+    else:
+        why = "facexlib cannot run"
+    kept = [case for case in cases(number) if case.side >= 40]
+    row, claim = _dot_row("ours", [found for case in kept if (found := our_dot(case)) is not None])
+    yield row, claim._replace(peer=peer, why=why)
 
 
-def _dot_row(name: str, found: list[tuple[float, float]]) -> list[str]:
+def _dot_row(name: str, found: list[tuple[float, float]]) -> tuple[list[str], Claim]:
     seen, painted = (np.array(values) for values in zip(*found, strict=True))
     cells = [f"{values.max():.3f}, {values.mean():.3f}" for values in (seen, painted)]
-    return [f"{name} ({len(found)} dots)", *cells, verdict(max(seen.max(), painted.max()) <= DOT)]
+    what = f"{len(found)} dots at landmarks, how far they land from their place"
+    shown = f"seen {seen.max():.3f} px off at most, painted {painted.max():.3f} px"
+    met = bool(max(seen.max(), painted.max()) <= DOT)
+    claim = Claim("paste.dots", what, shown, bar=f"<= {DOT} px", met=met)
+    return [f"{name} ({len(found)} dots)", *cells], claim
 
 
 class Target(NamedTuple):
@@ -301,21 +324,29 @@ def their_dot(case: Case) -> tuple[float, float] | None:
 # ---------------------------------------------------------------------------------------------------------- seams
 
 
-def _seams() -> str:
+def _seams() -> Rows:
     photo = np.rint(np.random.default_rng(0).uniform(80, 120, (HEIGHT, WIDTH, 3))).astype(np.uint8)
     crop = Crop.of(Face.aligned(HEIGHT, WIDTH), FRAME).scaled(0.7)
     face = crop.cut(photo, "bicubic") + OFFSET / 255
     naive = photo.copy()
     window = slice(0, HEIGHT), slice(0, WIDTH)
     naive[crop.holds(window)] += np.uint8(OFFSET)
-    rows = [("naive", f"{step(naive, photo):.0f}", verdict(step(naive, photo) <= STEP))]
+    base = step(naive, photo)
+    yield ["naive", f"{base:.0f}"], Claim("", "naive", f"{base:.0f} levels", met=base <= STEP)
     for blend in ("feather", "multiband", "poisson"):
         for match in (False, True):
             made = photo.copy()
             paste(made, crop, face, blend, match)  # type: ignore[arg-type]
-            found = step(made, photo)
-            rows.append((f"{blend}{', matched' if match else ''}", f"{found:.0f}", verdict(found <= STEP)))
-    return table(("", "step", f"<= {STEP:g}"), rows)
+            found, name = step(made, photo), f"{blend}{', matched' if match else ''}"
+            claim = Claim(
+                f"paste.seams.{slug(name)}",
+                f"the largest step at a seam, of {OFFSET} levels added, {name}",
+                f"{found:.0f} levels",
+                floor=f"without blending: {base:.0f} levels",
+                bar=f"<= {STEP:g} levels",
+                met=found <= STEP,
+            )
+            yield [name, f"{found:.0f}"], claim
 
 
 def step(made: Image, photo: Image) -> float:

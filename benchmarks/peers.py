@@ -7,6 +7,7 @@ it builds its side, then trains as many iterations as each line on stdin says, a
 import contextlib
 import json
 import os
+import select
 import subprocess
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import torch
 import yaml
 
 SIZE, SCALE = 256, 4  # of the pictures in the LMDBs, and of GT over LQ
+PATIENCE = 900.0  # seconds for an answer; the first one takes imports and compiling, on a machine that others use too
 
 # ------------------------------------------------------------------------------------------------ one option file
 
@@ -106,20 +108,30 @@ class PeerFailed(Exception):
 class Peer:
     """One side of a comparison: a process that works when told to, and waits in between."""
 
-    def __init__(self, side: str, options: Path, overrides: Iterable[str] = (), script: str = __file__) -> None:
+    def __init__(
+        self,
+        side: str,
+        options: Path,
+        overrides: Iterable[str] = (),
+        script: str = __file__,
+        patience: float = PATIENCE,
+    ) -> None:
         """`side` is `restore` or `basicsr`, or a name of `script`'s; `overrides`, as after `--set`, are for Restore."""
+        self.patience = patience
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115
         command = [sys.executable, script, side, str(options), *overrides]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": self.errors, "text": True}
         self.process: subprocess.Popen[str] = subprocess.Popen(command, cwd=options.parent, **pipes)  # type: ignore[call-overload]
 
     def run(self, iterations: int) -> Block:
-        """Trains that many iterations. Raises `PeerFailed`."""
+        """Trains that many iterations. Raises `PeerFailed`, also when the answer takes longer than `patience`."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             self.process.stdin.write(f"{iterations}\n")
             self.process.stdin.flush()
+        if not select.select([self.process.stdout], [], [], self.patience)[0]:
+            raise PeerFailed(f"no answer in {self.patience:g} s")
         answer = self.process.stdout.readline()
         if not answer:
             self.process.wait()
@@ -133,8 +145,8 @@ class Peer:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.kill()
-        self.process.communicate()
+        with self.process:  # waits for it alone: loader workers that outlive it still hold its pipes
+            self.process.kill()
         self.errors.close()
 
 

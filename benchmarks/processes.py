@@ -30,7 +30,7 @@ class Job:
         with open(output, "ab") as file:  # a pipe would stay open in what outlives the launcher
             self.launcher = subprocess.Popen(
                 command,
-                env={**environment, MARK: self.mark},
+                env={**environment, MARK: f"{os.environ.get(MARK, '')} {self.mark}"},  # a job may start jobs
                 cwd=cwd,
                 stdout=file,
                 stderr=file,
@@ -50,7 +50,7 @@ class Job:
     def processes(self) -> list[Process]:
         """Those that run at this moment."""
         every = [int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit()]
-        found = [_look(pid) for pid in every if _environment(pid).get(MARK) == self.mark]
+        found = [_look(pid) for pid in every if self.mark in _environment(pid).get(MARK, "").split()]
         return [process for process in found if process is not None]
 
     def ranks(self) -> dict[int, int]:

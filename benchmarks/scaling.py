@@ -21,7 +21,19 @@ if __name__ == "__main__":  # run as a script: find the packages
 import torch
 from torch import nn
 
-from benchmarks.measure import REPOSITORY, add_out, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import (
+    REPOSITORY,
+    Claim,
+    no_gpu,
+    publish,
+    ratios,
+    read_command,
+    slug,
+    spread,
+    table,
+    take_turns,
+    verdict,
+)
 from benchmarks.peers import finish
 from restore import distributed
 from restore.distributed import ranks
@@ -63,8 +75,8 @@ QUICK = Case("MSRResNet 16x2", {**MSRRESNET, "num_feat": 16, "num_block": 2}, No
 # --------------------------------------------------------------------------------------------------- measured here
 
 
-def one_process(case: Case, rounds: int, seconds: float) -> tuple[list[str], float]:
-    """A step alone, and the same through DistributedDataParallel by itself, in turns: the row, and ms a sample."""
+def one_process(case: Case, rounds: int, seconds: float) -> tuple[list[str], Claim, float]:
+    """A step alone, and the same through DistributedDataParallel by itself: the row, the claim, and ms a sample."""
     import torch.distributed as dist
 
     store = dist.HashStore()  # type: ignore[attr-defined]
@@ -78,10 +90,23 @@ def one_process(case: Case, rounds: int, seconds: float) -> tuple[list[str], flo
     dist.destroy_process_group()
     alone = spread(times["bare"]).median
     added = spread([ratio - 1 for ratio in ratios(times["DDP"], times["bare"])])
-    bar = [verdict(added.median < 0.02)] if ON_GPU else ["waits for a GPU"]
-    cells = [f"{1e3 * spread(times[name]).median:.1f}" for name in runs]
-    row = [case.name, str(case.batch), *cells, f"{100 * added.median:.2f} %", "< 2 %", *bar]
-    return row, 1e3 * alone / case.batch
+    claim = Claim(
+        f"scaling.one_process.{slug(case.name)}{'.gpu' if ON_GPU else ''}",
+        f"a step through DistributedDataParallel in one process, {case.name}, batch {case.batch}",
+        milliseconds(times["DDP"]),
+        floor=f"the step alone: {milliseconds(times['bare'])}",
+        ratio=f"{100 * added.median:+.2f} % ({100 * added.low:+.2f} to {100 * added.high:+.2f})",
+        bar="< 2 %" if ON_GPU else "",
+        met=added.median < 0.02 if ON_GPU else None,
+    )
+    bar = verdict(claim.met) if ON_GPU else "waits for a GPU"
+    row = [case.name, str(case.batch), milliseconds(times["bare"]), claim.ours, claim.ratio, "< 2 %", bar]
+    return row, claim, 1e3 * alone / case.batch
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """Times as a cell of a table."""
+    return spread([1e3 * value for value in seconds]).show(".1f") + " ms"
 
 
 def _call_through(task: Task, phase: str, forward: nn.Module) -> None:
@@ -184,13 +209,20 @@ def together(world: int, arguments: list[str]) -> dict[str, list[float]]:
     return times
 
 
-def several(case: Case, args: argparse.Namespace) -> list[str]:
-    """The row of a case on `args.processes` processes."""
+def several(case: Case, args: argparse.Namespace) -> tuple[list[str], Claim]:
+    """The row of a case on `args.processes` processes, and its claim."""
     numbers = ["--only", case.name, "--rounds", str(args.rounds), "--seconds", str(args.seconds)]
     times = together(args.processes, numbers)
     share = spread([1 - ratio for ratio in ratios(times["apart"], times["averaged"])])
-    cells = [f"{1e3 * spread(times[name]).median:.1f}" for name in ("averaged", "apart")]
-    return [case.name, str(args.processes), str(case.batch), *cells, f"{100 * share.median:.1f} %"]
+    claim = Claim(
+        f"scaling.several.{slug(case.name)}{'.gpu' if ON_GPU else ''}",
+        f"a step on {args.processes} processes, {case.name}, batch {case.batch} each: share of communication",
+        milliseconds(times["averaged"]),
+        floor=f"without averaging: {milliseconds(times['apart'])}",
+        ratio=f"{100 * share.median:.1f} % ({100 * share.low:.1f} to {100 * share.high:.1f})",
+    )
+    row = [case.name, str(args.processes), str(case.batch), claim.ours, milliseconds(times["apart"]), claim.ratio]
+    return row, claim
 
 
 # --------------------------------------------------------------------------------------------------------- reckoned
@@ -278,20 +310,27 @@ def stops(cases: dict[Case, list[float]], network: Network) -> str:
 # ------------------------------------------------------------------------------------------------------- the script
 
 
-def measure(cases: list[Case], args: argparse.Namespace) -> Iterator[str]:
-    """The text of each part."""
-    header = ["", "batch", "step alone, ms", "through DDP, ms", "added", "bar", ""]
+def measure(cases: list[Case], args: argparse.Namespace) -> Iterator[str | Claim]:
+    """The text and the claims of each part."""
+    header = ["", "batch", "step alone", "through DDP", "added", "bar", ""]
     text = (
         "One process: a step of all phases by itself, and through DistributedDataParallel in a group of one. In turns."
     )
     measured = {case: one_process(case, args.rounds, args.seconds) for case in cases}
-    yield f"## One process\n\n{text}\n\n{table(header, [row for row, _ in measured.values()])}"
-    header = ["", "processes", "batch of each", "step, ms", "the same without averaging, ms", "share of communication"]
+    yield f"## One process\n\n{text}\n\n{table(header, [row for row, _, _ in measured.values()])}"
+    for case, (_, claim, _) in measured.items():
+        yield claim
+        if not ON_GPU:
+            what = f"a step through DistributedDataParallel in one process, {case.name}, on a GPU"
+            yield no_gpu(f"{claim.key}.gpu", what, "< 2 %")
+    header = ["", "processes", "batch of each", "step", "the same without averaging", "share of communication"]
     text = f"{args.processes} processes over {ranks.backend_of(device().type)}" + (
         "." if ON_GPU else ", one thread each, on one machine."
     )
-    yield f"## Several processes\n\n{text}\n\n{table(header, [several(case, args) for case in cases])}"
-    yield reckon({case: [round(own, 2), *args.sample_ms] for case, (_, own) in measured.items()})
+    found = [several(case, args) for case in cases]
+    yield f"## Several processes\n\n{text}\n\n{table(header, [row for row, _ in found])}"
+    yield from (claim for _, claim in found)
+    yield reckon({case: [round(own, 2), *args.sample_ms] for case, (_, _, own) in measured.items()})
 
 
 def as_a_rank(case: Case, args: argparse.Namespace) -> None:
@@ -311,12 +350,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=8, help="turns of each side (8)")
     parser.add_argument("--seconds", type=float, default=2.0, help="of a turn (2)")
     parser.add_argument("--sample_ms", type=float, nargs="+", default=[0.5, 2, 8], help="a GPU's times to reckon with")
-    parser.add_argument("--quick", action="store_true", help="a tiny net, to see that the script works")
     parser.add_argument("--rank", action="store_true", help=argparse.SUPPRESS)
-    add_out(parser)
-    args = parser.parse_args()
-    chosen = QUICK.name if args.quick else args.only
-    cases = [(CASES | {QUICK.name: QUICK})[chosen]] if chosen else list(CASES.values())
+    args = read_command(parser, only=QUICK.name, rounds=1, seconds=0.05)
+    cases = [(CASES | {QUICK.name: QUICK})[args.only]] if args.only else list(CASES.values())
     if args.rank:
         as_a_rank(cases[0], args)
         return

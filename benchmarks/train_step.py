@@ -22,7 +22,19 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from benchmarks.measure import add_out, has_bf16, publish, ratios, spread, table, take_turns, verdict
+from benchmarks.measure import (
+    Claim,
+    has_bf16,
+    no_gpu,
+    publish,
+    ratios,
+    read_command,
+    slug,
+    spread,
+    table,
+    take_turns,
+    verdict,
+)
 from benchmarks.peers import (
     Peer,
     PeerFailed,
@@ -32,9 +44,9 @@ from benchmarks.peers import (
     restore_trainer,
     write_options,
 )
+from benchmarks.shares import WORK, time_shares
 from restore import images
 from restore.data.image_dataset import PictureDataset
-from restore.engine.trainer import Trainer
 from restore.options.schema import Options
 from restore.registry import ARCHS, DATASETS
 
@@ -48,7 +60,9 @@ FASTEST = ["train.precision=bf16", *(["train.compile=true"] if ON_GPU else [])] 
 WARM_UP = 5 if ON_GPU else 3  # iterations: compiling, choosing algorithms
 WORKERS = 8 if ON_GPU else 2
 PRINT_FREQ = 10
-COMPARISON = ["net", "batch", "setting", "ms an iteration", "peak memory, GB", "times BasicSR's speed", "bar", ""]
+COMPARISON = ["net", "batch", "setting", "an iteration", "peak memory, GB", "times BasicSR's speed", "bar", ""]
+PEER = "BasicSR, fp32"
+AT = ".gpu" if ON_GPU else ""  # what the keys of claims end with
 NO_GPU = "A GPU was not there: the figures on one wait for it; this script runs on it as it is."
 
 
@@ -65,21 +79,22 @@ class Plan:
 # ------------------------------------------------------------------------------------------------------- overhead
 
 
-def overhead(plan: Plan) -> str:
+def overhead(plan: Plan) -> Iterator[str | Claim]:
     """The trainer against a bare loop, in turns within one process."""
     cases = [(MSRRESNET, 128, 4), (MSRRESNET, 128, 16), (SMALL, 64, 4)]
-    rows = [overhead_row(plan, *case) for case in (cases[2:] if plan.quick else cases)]
+    found = [overhead_row(plan, *case) for case in (cases[2:] if plan.quick else cases)]
     header = ["net", "GT crop", "batch", "bare loop, ms", "trainer, ms", "throughput", "added, ms", "bar", ""]
     text = (
         "The trainer against a bare PyTorch loop: the same net, pictures, fp32, channels_last, fused Adam, L1, no EMA; "
         f"blocks of both in turns in one process. The trainer logs every {PRINT_FREQ} iterations, to TensorBoard too. "
         "Medians and quartiles."
     )
-    return f"## Overhead\n\n{text}\n\n{table(header, rows)}"
+    yield f"## Overhead\n\n{text}\n\n{table(header, [row for row, _ in found])}"
+    yield from (claim for _, claim in found)
 
 
-def overhead_row(plan: Plan, network: dict[str, Any], gt_size: int, batch: int) -> list[str]:
-    """One net's row of the table."""
+def overhead_row(plan: Plan, network: dict[str, Any], gt_size: int, batch: int) -> tuple[list[str], Claim]:
+    """One net's row of the table, and its claim."""
     options = basicsr_options(plan.data, batch, 4 if ON_GPU else 0, gt_size, network)
     options["train"]["ema_decay"] = 0
     options["logger"]["print_freq"] = PRINT_FREQ
@@ -91,8 +106,18 @@ def overhead_row(plan: Plan, network: dict[str, Any], gt_size: int, batch: int) 
     around = [(one + other) / 2 for one, other in pairwise(ours)]  # of each block of the bare loop
     throughput, added = spread(ratios(bare, around)), spread([1e3 * (b - a) for a, b in zip(bare, around, strict=True)])
     met, bar = (added.median <= 0.7, "<= 0.7 ms") if small else (throughput.median >= 0.98, ">= 0.98")
-    times = [f"{1e3 * spread(values).median:.2f}" for values in (bare, around)]
-    return [title(network), str(gt_size), str(batch), *times, throughput.show(), added.show(".2f"), bar, verdict(met)]
+    floor, own = (spread([1e3 * value for value in values]) for values in (bare, around))
+    claim = Claim(
+        f"train_step.overhead.{slug(title(network))}_b{batch}{AT}",
+        f"the trainer's step, {title(network)}, GT crop {gt_size}, batch {batch}, fp32",
+        f"{own.show('.2f')} ms",
+        floor=f"bare PyTorch loop: {floor.show('.2f')} ms",
+        ratio=f"{added.show('.2f')} ms more" if small else f"{throughput.show()} of its throughput",
+        bar=bar,
+        met=met,
+    )
+    cells = [title(network), str(gt_size), str(batch), f"{floor.median:.2f}", f"{own.median:.2f}"]
+    return [*cells, throughput.show(), added.show(".2f"), bar, verdict(met)], claim
 
 
 def bare_and_trainer(file: Path, rounds: int, seconds: float) -> tuple[list[float], list[float]]:
@@ -172,7 +197,7 @@ def bare_loop(options: Options) -> Iterator[None]:
 # ------------------------------------------------------------------------------------------------------ breakdown
 
 
-def breakdown(plan: Plan) -> str:
+def breakdown(plan: Plan) -> Iterator[str | Claim]:
     """Where the trainer's time goes, by clocks around its parts."""
     network, batch = (SMALL, 4) if plan.quick else (MSRRESNET, 4)
     kinds = {"fp32": ["train.precision=fp32"], "fastest": FASTEST}
@@ -182,105 +207,56 @@ def breakdown(plan: Plan) -> str:
             options = basicsr_options(plan.data, batch, 4 if ON_GPU else 2, 128, network)
             options["logger"]["print_freq"] = PRINT_FREQ
             trainer = restore_trainer(write_options(Path(folder) / "train.yml", options), overrides)
-            shares[name] = time_shares(trainer, plan.rounds * plan.seconds)
+            shares[name] = time_shares(trainer, plan.rounds * plan.seconds, warm_up=WARM_UP).parts
     rows = [
         [part, *(f"{100 * share[part]:.2f} %" for share in shares.values())] for part in next(iter(shares.values()))
     ]
-    outside = [sum(value for part, value in share.items() if part not in WORK) for share in shares.values()]
-    rows.append(["**outside network, loss and optimizer**", *(f"{100 * x:.2f} % {verdict(x < 0.05)}" for x in outside)])
+    claims = [outside_work(kind, network, batch, share) for kind, share in shares.items()]
+    rows.append(
+        ["**outside network, loss and optimizer**", *(f"{claim.ours} {verdict(claim.met)}" for claim in claims)]
+    )
     text = (
         f"Where the trainer's time goes: {title(network)}, GT crop 128, batch {batch}, EMA 0.999, a log line every "
         f"{PRINT_FREQ} iterations. Clocks around the parts of the real loop"
         + (", each of which waits for the GPU, so that nothing overlaps" if ON_GPU else "")
         + ". Bar: less than 5 % outside."
     )
-    return f"## Breakdown\n\n{text}\n\n{table(['part', *shares], rows)}"
+    yield f"## Breakdown\n\n{text}\n\n{table(['part', *shares], rows)}"
+    yield from claims
 
 
-WORK = ("forward and losses", "backward", "optimizer")
-
-
-def time_shares(trainer: Trainer, seconds: float) -> dict[str, float]:
-    """Each part's share of the trainer's time over about so many seconds."""
-    spent = dict.fromkeys((*WORK, "data wait and copy", "EMA", "logging"), 0.0)
-    clocked = partial(clock, spent)
-
-    def some(batches: Iterable[Any], *rest: object, **more: object) -> Iterator[Any]:
-        batches = iter(batches)
-        yield from islice(batches, WARM_UP)
-        draw = clocked("data wait and copy", lambda: next(batches))
-        spent.update(dict.fromkeys(spent, 0.0))
-        began = time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            yield draw()
-        total = time.perf_counter() - began
-        spent.update({part: value / total for part, value in spent.items()})
-
-    phase = trainer.task.phases[0]
-    phase.losses = clocked("forward and losses", phase.losses)
-    clock_optimizer(spent, phase.optimizer)
-    for owner, method, part in (
-        (trainer.update, "backward", "backward"),
-        (trainer, "_prepare", "data wait and copy"),
-        (trainer.averages["network_g"], "update", "EMA"),
-        (trainer, "_log", "logging"),
-    ):
-        setattr(owner, method, clocked(part, getattr(owner, method)))
-    with patch("restore.engine.trainer.watched", some), contextlib.redirect_stdout(None):
-        trainer.fit()
-    return {**spent, "gradient norm and the rest": 1 - sum(spent.values())}
-
-
-def clock(spent: dict[str, float], part: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function, its time counted under `part`."""
-
-    def call(*arguments: Any) -> Any:
-        began = time.perf_counter()
-        result = function(*arguments)
-        finish(DEVICE)
-        spent[part] += time.perf_counter() - began
-        return result
-
-    return call
-
-
-def clock_optimizer(spent: dict[str, float], optimizer: torch.optim.Optimizer) -> None:
-    """Counts the optimizer's steps. By its hooks, since torch's schedulers warn of a `step` that was replaced."""
-    began = 0.0
-
-    def start(*_: object) -> None:
-        nonlocal began
-        finish(DEVICE)
-        began = time.perf_counter()
-
-    def stop(*_: object) -> None:
-        finish(DEVICE)
-        spent["optimizer"] += time.perf_counter() - began
-
-    optimizer.register_step_pre_hook(start)
-    optimizer.register_step_post_hook(stop)
+def outside_work(kind: str, network: dict[str, Any], batch: int, share: dict[str, float]) -> Claim:
+    """The part of the time in which nothing is learned."""
+    outside = sum(value for part, value in share.items() if part not in WORK)
+    what = f"time outside network, loss and optimizer, {title(network)}, GT crop 128, batch {batch}, {kind}"
+    key = f"train_step.breakdown.{slug(title(network))}_b{batch}.{kind}{AT}"
+    return Claim(key, what, f"{100 * outside:.2f} %", bar="< 5 %", met=outside < 0.05)
 
 
 # -------------------------------------------------------------------------------------------------------- BasicSR
 
 
-def against_basicsr(plan: Plan) -> str:
+def against_basicsr(plan: Plan) -> Iterator[str | Claim]:
     """Restore and BasicSR from the same option file and LMDBs, in turns."""
     networks, batches = ([SMALL], [4]) if plan.quick else ([MSRRESNET, EDSR], [4, 16])
-    rows = []
+    rows, claims = [], []
     for network in networks:
         for batch in batches:
             options = basicsr_options(plan.data, batch, WORKERS, 128, network)
-            rows += compare(plan, network, batch, options, Bars(1.05, 2.0 if network is EDSR else 1.9, 2.5))
+            case = Case("basicsr", network, batch, Bars(1.05, 2.0 if network is EDSR else 1.9, 2.5))
+            of_case = compare(plan, case, options)
+            rows += of_case[0]
+            claims += of_case[1]
     text = (
         "BasicSR's loop (`feed_data`, `optimize_parameters`, its loader) and ours, from one option file of BasicSR's: "
         "GT crop 128, L1, EMA 0.999, Adam, cosine; the same LMDBs and workers; a process each, in turns. Medians and "
         f"quartiles. Fastest: `{' '.join(FASTEST)}`, channels_last being the default."
     )
-    return f"## Against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
+    yield f"## Against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
+    yield from claims
 
 
-def game(plan: Plan) -> str:
+def game(plan: Plan) -> Iterator[str | Claim]:
     """A generator and a discriminator: Restore and BasicSR's SRGANModel from the same option file."""
     network, batch, width = (SMALL, 2, 4) if plan.quick else (MSRRESNET, 4, 64)
     options = basicsr_options(plan.data, batch, WORKERS, 128, network)
@@ -290,18 +266,29 @@ def game(plan: Plan) -> str:
     labels = {"real_label_val": 1.0, "fake_label_val": 0.0}
     loss = {"type": "GANLoss", "gan_type": "vanilla", **labels, "loss_weight": 0.1}
     options["train"] |= {"optim_d": optimizer, "gan_opt": loss, "net_d_iters": 1, "net_d_init_iters": 0}
-    rows = compare(plan, network, batch, options, Bars(1.0, 1.6, 2.0))
+    rows, claims = compare(plan, Case("gan", network, batch, Bars(1.0, 1.6, 2.0)), options)
     text = (
         "BasicSR's SRGANModel and ours, from one option file of BasicSR's: the generator against Real-ESRGAN's U-Net "
         "discriminator with 64 features, L1 and vanilla GAN loss, GT crop 128; otherwise as above."
     )
-    return f"## A GAN's step against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
+    yield f"## A GAN's step against BasicSR 1.4.2\n\n{text}\n\n{table(COMPARISON, rows)}"
+    yield from claims
 
 
-def compare(plan: Plan, network: dict[str, Any], batch: int, options: dict[str, Any], bars: "Bars") -> list[list[str]]:
-    """The rows of one net and batch."""
+@dataclass(frozen=True)
+class Case:
+    """What is trained on both sides, and how much faster ours is to be."""
+
+    part: str
+    network: dict[str, Any]
+    batch: int
+    bars: "Bars"
+
+
+def compare(plan: Plan, case: Case, options: dict[str, Any]) -> tuple[list[list[str]], list[Claim]]:
+    """The rows and claims of one net and batch."""
     sides: dict[str, tuple[str, list[str]]] = {
-        "BasicSR, fp32": ("basicsr", []),
+        PEER: ("basicsr", []),
         "ours, fp32": ("restore", ["train.precision=fp32"]),
         "ours, fastest": ("restore", FASTEST),
     }
@@ -316,12 +303,21 @@ def compare(plan: Plan, network: dict[str, Any], batch: int, options: dict[str, 
                 peer.run(WARM_UP)
                 length = max(1, round(plan.seconds / peer.run(2).seconds))
             except PeerFailed as error:
-                failed[name] = str(error)
+                failed[name] = f"cannot run: {error}"
                 continue
             runs[name] = partial(timed, peer, length, name, memory)
         times = take_turns(runs, plan.rounds)
-    start = [title(network), str(batch)]
-    return [[*start, *comparison_row(bars, name, times, memory, failed)] for name in sides]
+    start, rows, claims = [title(case.network), str(case.batch)], [], []
+    for name in sides:
+        claim = claim_of(case, name, times, failed)
+        used = f"{memory[name] / 2**30:.2f}" if name in memory else ""
+        rows.append([*start, name, claim.ours or claim.why, used, claim.ratio, claim.bar, verdict(claim.met)])
+        if name != PEER:
+            claims.append(claim)
+    if not ON_GPU:
+        gap = claims[-1]
+        claims.append(no_gpu(f"{gap.key}.gpu", gap.what, f">= {case.bars.gpu}"))
+    return rows, claims
 
 
 def timed(peer: Peer, length: int, name: str, memory: dict[str, int]) -> float:
@@ -331,23 +327,30 @@ def timed(peer: Peer, length: int, name: str, memory: dict[str, int]) -> float:
     return block.seconds
 
 
-def comparison_row(
-    bars: "Bars",
-    name: str,
-    times: dict[str, list[float]],
-    memory: dict[str, int],
-    failed: dict[str, str],
-) -> list[str]:
-    """One setting's row; one that cannot run says why."""
-    start = [name]
-    if name in failed:
-        return [*start, f"cannot run: {failed[name]}", "", "", "", ""]
-    start += [f"{1e3 * spread(times[name]).median:.1f}", f"{memory[name] / 2**30:.2f}"]
-    if name == "BasicSR, fp32" or "BasicSR, fp32" in failed:
-        return [*start, "", "", ""]
-    ratio = spread(ratios(times["BasicSR, fp32"], times[name]))
-    bar = bars.least(name)
-    return [*start, ratio.show(".2f"), *((f">= {bar}", verdict(ratio.median >= bar)) if bar else ("", ""))]
+def claim_of(case: Case, name: str, times: dict[str, list[float]], failed: dict[str, str]) -> Claim:
+    """One setting's figures against BasicSR's; one that cannot run says why."""
+    setting = name.removeprefix("ours, ")
+    what = f"a training step, {title(case.network)}, batch {case.batch}, GT crop 128, {setting}"
+    bar = case.bars.least(name)
+    claim = Claim(
+        f"train_step.{case.part}.{slug(title(case.network))}_b{case.batch}.{slug(setting)}{AT}",
+        what if case.part == "basicsr" else f"{what}, with a discriminator",
+        milliseconds(times[name]) if name in times else "",
+        bar=f">= {bar}" if bar else "",
+    )
+    if name in failed or name == PEER or PEER in failed:
+        return claim._replace(why=failed.get(name) or failed.get(PEER, ""))
+    ratio = spread(ratios(times[PEER], times[name]))
+    return claim._replace(
+        peer=f"BasicSR: {milliseconds(times[PEER])}",
+        ratio=ratio.show(".2f"),
+        met=ratio.median >= bar if bar else None,
+    )
+
+
+def milliseconds(seconds: list[float]) -> str:
+    """Times as a cell of a table."""
+    return spread([1e3 * value for value in seconds]).show(".1f") + " ms"
 
 
 @dataclass(frozen=True)
@@ -360,6 +363,8 @@ class Bars:
 
     def least(self, name: str) -> float | None:
         """The bar for a setting, where there is one."""
+        if name == PEER:
+            return None
         if name == "ours, fp32":
             return None if ON_GPU else self.fp32
         if ON_GPU:
@@ -377,13 +382,13 @@ def title(network: dict[str, Any]) -> str:
     return f"{network['type']} {network['num_feat']}x{network['num_block']}"
 
 
-def measure(plan: Plan, chosen: list[str]) -> Iterator[str]:
+def measure(plan: Plan, chosen: list[str]) -> Iterator[str | Claim]:
     """The text of each part."""
     build_lmdbs(plan.data, 8 if plan.quick else 64)
     if not ON_GPU:
         yield NO_GPU
     for name in chosen:
-        yield PARTS[name](plan)
+        yield from PARTS[name](plan)
 
 
 def main() -> None:
@@ -392,9 +397,7 @@ def main() -> None:
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part (default: all)")
     parser.add_argument("--rounds", type=int, default=8, help="turns of each side (8)")
     parser.add_argument("--seconds", type=float, default=3.0, help="of a turn (3)")
-    parser.add_argument("--quick", action="store_true", help="a tiny net alone, to see that the script works")
-    add_out(parser)
-    args = parser.parse_args()
+    args = read_command(parser, rounds=1, seconds=0.05)
     with tempfile.TemporaryDirectory() as folder:
         plan = Plan(Path(folder), args.rounds, args.seconds, args.quick)
         publish("A training step", measure(plan, args.only or list(PARTS)), args.out)

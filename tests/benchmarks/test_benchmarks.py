@@ -1,6 +1,8 @@
 """The benchmarks run, at sizes that measure nothing."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,35 +10,59 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-TINIEST = {
-    "train_step.py --only overhead": "--quick --rounds 1 --seconds 0.05",
-    "train_step.py --only breakdown": "--quick --rounds 1 --seconds 0.05",
-    "train_step.py --only basicsr": "--quick --rounds 1 --seconds 0.05",
-    "train_step.py --only gan": "--quick --rounds 1 --seconds 0.05",
-    "degradations.py": "--pictures 2 --rounds 1 --seconds 0.01",
-    "metrics.py": "--size 64 --metrics psnr ssim --rounds 1 --seconds 0.01",
-    "data.py": "--pictures 2 --rounds 1 --seconds 0.01",
-    "start.py": "--times 1",
-    "occlusions.py": "--size 64 --pictures 2 --rounds 1 --seconds 0.01",
-    "generators.py": "--sizes 128 --networks FaceEnhanceNetLight --grids 32",
-    "diffusion.py": "--rounds 1",
-    "paste.py": "-n 6",
-    "kill9.py": "--times 1 --workers 0 --precision fp32",
-    "kill_ranks.py": "--kills 1 --iterations 60",
-}
+SCRIPTS = (
+    "train_step.py --only overhead",
+    "train_step.py --only breakdown",
+    "train_step.py --only basicsr",
+    "train_step.py --only gan",
+    "degradations.py",
+    "metrics.py",
+    "data.py",
+    "start.py",
+    "occlusions.py",
+    "generators.py",
+    "diffusion.py",
+    "detectors.py",
+    "scaling.py",
+    "infer.py --only tiles",
+    "paste.py",
+    "kill9.py",
+    "kill_ranks.py",
+)
+KEY = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
+KEYS: set[str] = set()  # of all scripts so far
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", TINIEST)
-def test_prints_and_writes_a_table(script, tmp_path):
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_prints_and_writes_a_table_and_claims(script, tmp_path):
     out = tmp_path / "results" / "table.md"
-    command = [sys.executable, *f"benchmarks/{script} {TINIEST[script]} --out {out}".split()]
+    command = [sys.executable, *f"benchmarks/{script} --quick --out {out}".split()]
     alone = os.environ | {"OMP_NUM_THREADS": "1"}  # two threads a process wait for each other where cores are shared
-    done = subprocess.run(command, cwd=REPOSITORY, env=alone, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(command, cwd=REPOSITORY, env=alone, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert out.read_text().strip() in done.stdout.strip()
-    assert "| --- |" in out.read_text()
+    assert "| --- |" in out.read_text() or script == "detectors.py"  # which has no pictures here
     assert "Commit" in out.read_text()
+    claims = json.loads(out.with_suffix(".json").read_text())["claims"]
+    assert claims
+    for claim in claims:
+        assert KEY.fullmatch(claim["key"])
+        assert claim["key"].startswith(script.split(".")[0])
+        assert claim["ours"] or claim["why"], claim
+        assert claim["key"] not in KEYS, "two claims of one name"
+        KEYS.add(claim["key"])
+
+
+def test_a_peer_that_never_answers_is_given_up(tmp_path):
+    from benchmarks.peers import Peer, PeerFailed
+
+    script = tmp_path / "silent.py"
+    script.write_text("import time\ntime.sleep(60)")
+    peer = Peer("ours", tmp_path / "x", script=str(script), patience=0.1)
+    with peer, pytest.raises(PeerFailed, match=r"no answer in 0\.1 s"):
+        peer.run(1)
+    assert peer.process.poll() is not None
 
 
 def test_peers_that_cannot_run_say_why(tmp_path):
