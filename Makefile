@@ -3,6 +3,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH_VENV ?= .venv-bench
+BENCH ?=  # arguments of benchmarks/bench.py, such as BENCH='--only data'
+PEERS := basicsr==1.4.2 facexlib==0.3.0 realesrgan==0.3.0 gfpgan==1.3.8
 JOBS ?= 2  # test files at a time; each takes a core and a gigabyte
 
 .PHONY: install quickstart test test-fast lint format bench clean
@@ -39,5 +42,20 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: $(BENCH_VENV)/.ready
+	$(BENCH_VENV)/bin/python benchmarks/bench.py $(BENCH)
+
+# Peers come without what they ask for, which is old; one that cannot be installed is told, here and in the results.
+$(BENCH_VENV)/.ready: setup.py requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv $(BENCH_VENV)
+	$(BENCH_VENV)/bin/python -m pip install --quiet --upgrade pip setuptools wheel
+	$(BENCH_VENV)/bin/python -m pip install --quiet -e '.[dev]'
+	@: > $(BENCH_VENV)/peers_missing.txt
+	@for peer in $(PEERS); do \
+	  $(BENCH_VENV)/bin/python -m pip install --quiet --no-deps $$peer > $(BENCH_VENV)/pip.log 2>&1 || \
+	    echo "$$peer cannot be installed: $$(tail -n 1 $(BENCH_VENV)/pip.log)" | tee -a $(BENCH_VENV)/peers_missing.txt; \
+	done
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info experiments/quickstart datasets/drawn_faces
+	rm -rf $(VENV) $(BENCH_VENV) build dist *.egg-info experiments/quickstart datasets/drawn_faces
