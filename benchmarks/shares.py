@@ -1,0 +1,107 @@
+"""Where a trainer's time goes: clocks around the parts of its own loop."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+import torch
+
+from benchmarks.peers import finish
+from restore.engine.trainer import Trainer
+
+WORK = ("forward and losses", "backward", "optimizer")
+AROUND = ("data wait", "copy and degradation", "EMA", "logging")
+REST = "gradient norm and the rest"
+
+
+class Shares(NamedTuple):
+    """Each part's share of a trainer's time, and what an iteration takes."""
+
+    parts: dict[str, float]
+    seconds: float
+
+    @property
+    def outside(self) -> float:
+        """The share outside network, loss and optimizer."""
+        return sum(value for part, value in self.parts.items() if part not in WORK)
+
+
+def time_shares(trainer: Trainer, seconds: float, least: int = 1, warm_up: int = 3) -> Shares:
+    """Runs a trainer for about so many seconds, and `least` so many iterations. It neither validates nor saves."""
+    spent = dict.fromkeys((*WORK, *AROUND), 0.0)
+    counted = {"iterations": 0, "total": 0.0}
+
+    def some(batches: Iterable[Any], *rest: object, **more: object) -> Iterator[Any]:
+        batches = iter(batches)
+        yield from islice(batches, warm_up)
+        draw = clock(spent, "data wait", trainer.device, lambda: next(batches))
+        spent.update(dict.fromkeys(spent, 0.0))
+        began = time.perf_counter()
+        while time.perf_counter() - began < seconds or counted["iterations"] < least:
+            yield draw()
+            counted["iterations"] += 1
+        counted["total"] = time.perf_counter() - began
+
+    _attach(trainer, spent)
+    with (
+        patch("restore.engine.trainer.watched", some),
+        patch.object(trainer, "_finish", lambda stop: None),
+        contextlib.redirect_stdout(None),
+    ):
+        trainer.fit()
+    shares = {part: value / counted["total"] for part, value in spent.items()}
+    return Shares({**shares, REST: 1 - sum(shares.values())}, counted["total"] / counted["iterations"])
+
+
+def _attach(trainer: Trainer, spent: dict[str, float]) -> None:
+    """Puts clocks around the parts of the trainer."""
+    clocked = partial(clock, spent)
+    for phase in trainer.task.phases:
+        phase.losses = clocked("forward and losses", trainer.device, phase.losses)
+        clock_optimizer(spent, trainer.device, phase.optimizer)
+    for owner, method, part in (
+        (trainer.update, "backward", "backward"),
+        (trainer, "_prepare", "copy and degradation"),
+        (trainer, "_log", "logging"),
+        *((average, "update", "EMA") for average in trainer.averages.values()),
+    ):
+        setattr(owner, method, clocked(part, trainer.device, getattr(owner, method)))
+
+
+def clock(
+    spent: dict[str, float],
+    part: str,
+    device: torch.device,
+    function: Callable[..., Any],
+) -> Callable[..., Any]:
+    """The function, its time, and what it leaves the device to do, counted under `part`."""
+
+    def call(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        result = function(*arguments)
+        finish(device)
+        spent[part] += time.perf_counter() - began
+        return result
+
+    return call
+
+
+def clock_optimizer(spent: dict[str, float], device: torch.device, optimizer: torch.optim.Optimizer) -> None:
+    """Counts the optimizer's steps. By its hooks, since torch's schedulers warn of a `step` that was replaced."""
+    began = 0.0
+
+    def start(*_: object) -> None:
+        nonlocal began
+        finish(device)
+        began = time.perf_counter()
+
+    def stop(*_: object) -> None:
+        finish(device)
+        spent["optimizer"] += time.perf_counter() - began
+
+    optimizer.register_step_pre_hook(start)
+    optimizer.register_step_post_hook(stop)
