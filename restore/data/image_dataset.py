@@ -1,7 +1,8 @@
 """Data sets of pictures: pairs, GT with LQ made on the fly, and LQ alone."""
 
+import operator
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import numpy as np
@@ -89,6 +90,14 @@ def cut(picture: Picture, window: Window, scale: int = 1) -> Picture:
     return picture[y : y + height, x : x + width]
 
 
+def _alone(keys: Sequence[str], partner: Callable[[str], str], others: Sequence[str]) -> str | None:
+    """The first key whose partner is not among `others`; None as a rule, both having one order: that needs no set."""
+    if len(keys) == len(others) and all(map(operator.eq, map(partner, keys), others)):
+        return None
+    known = set(others)
+    return next((key for key in keys if partner(key) not in known), None)
+
+
 @DATASETS.register
 class PairedImageDataset(PictureDataset):
     """LQ and GT pictures of the same names, from folders or LMDBs.
@@ -123,15 +132,15 @@ class PairedImageDataset(PictureDataset):
         self.lq = open_records(dataroot_lq)
         self.masks = open_records(dataroot_mask) if dataroot_mask else None
         self.filename_tmpl, self.mask_polarity = filename_tmpl, mask_polarity
-        known, masked = set(self.lq.keys), set(self.masks.keys if self.masks else ())
-        for key in self.gt.keys:
-            if self.lq_key(key) not in known:
-                raise UserError(f"{dataroot_lq}: no LQ picture `{self.lq_key(key)}` for GT `{key}`")
-            if self.masks and key not in masked:
-                raise UserError(f"{dataroot_mask}: no mask for GT `{key}`")
+        if (key := _alone(self.keys, self.lq_key, self.lq.keys)) is not None:
+            raise UserError(f"{dataroot_lq}: no LQ picture `{self.lq_key(key)}` for GT `{key}`")
+        if self.masks and (key := _alone(self.keys, str, self.masks.keys)) is not None:
+            raise UserError(f"{dataroot_mask}: no mask for GT `{key}`")
 
     def lq_key(self, key: str) -> str:
         """The LQ record's key for a GT record's key."""
+        if self.filename_tmpl == "{}":
+            return key
         folder, slash, name = key.rpartition("/")
         return folder + slash + self.filename_tmpl.format(name)
 

@@ -2,9 +2,8 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from hashlib import blake2b
 from itertools import accumulate, chain, count
-from typing import overload
+from typing import Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,16 +52,18 @@ class KeyIndex:
     """Which part of `keys` holds a key: sorted 64-bit hashes, and the number of the part beside each.
 
     A dict of a million keys costs 95 MB, which reference counts make each forked worker copy; this is 12 MB of arrays,
-    which they share. Two of a million keys have the same hash once in forty million such
-    sets: then all are hashed anew, so that what is found is certain.
+    which they share. Python's own hashes are the quickest by far, and differ from process to process: one that gets an
+    index by pickle, as a spawned worker does, makes it anew. Two of a million keys have the same hash once in forty
+    million such sets: then all are hashed in another way, so that what is found is certain.
 
     Raises:
         EqualKeys: a key is there twice.
     """
 
     def __init__(self, keys: JoinedKeys) -> None:
+        self.keys = keys
         for salt in count():
-            hashes = np.fromiter((_hash(key, salt) for key in keys), np.uint64, len(keys))
+            hashes = np.fromiter((_hash(key, salt) for key in keys), np.int64, len(keys))
             order = np.argsort(hashes)
             hashes = hashes[order]
             same = np.flatnonzero(hashes[1:] == hashes[:-1])
@@ -74,15 +75,17 @@ class KeyIndex:
         self.salt, self.hashes = salt, hashes
         self.parts: NDArray[np.int32] = (np.searchsorted(keys.starts, order, side="right") - 1).astype(np.int32)
 
+    def __reduce__(self) -> tuple[type[Self], tuple[JoinedKeys]]:
+        return type(self), (self.keys,)
+
     def part_of(self, key: str) -> int | None:
         """Number of the part that holds `key`; None where none does (or, rarely, one that does not hold it either)."""
-        hashed = np.uint64(_hash(key, self.salt))
+        hashed = _hash(key, self.salt)
         place = self.hashes.searchsorted(hashed)
         found = place < len(self.hashes) and self.hashes[place] == hashed
         return int(self.parts[place]) if found else None
 
 
 def _hash(key: str, salt: int) -> int:
-    """64 bits, the same in every process, which Python's own are not."""
-    name = key.encode(errors="surrogatepass")  # a file's name need not be UTF-8
-    return int.from_bytes(blake2b(name, digest_size=8, salt=salt.to_bytes(2, "little")).digest(), "little")
+    """64 bits with a sign."""
+    return hash((salt, key)) if salt else hash(key)

@@ -48,6 +48,21 @@ def test_paired_whole_pictures(pairs):
     assert sample["key"] == "000"
 
 
+def test_partners_may_come_in_any_order_and_with_others(faces, tmp_path):
+    gt, lq = lmdb(tmp_path / "gt.lmdb", faces), tmp_path / "lq.lmdb"
+    keys = GTImageDataset(str(gt)).keys
+    with LmdbWriter(lq) as writer:
+        for key in [*reversed(keys), "another"]:
+            writer.put(key, images.file_bytes(faces / "000.png"), (64, 64, 3), 3, "png")
+    assert PairedImageDataset(str(gt), str(lq)).load(1, draws())["key"] == keys[1]
+    for missing in (keys[0], keys[-1]):
+        with LmdbWriter(lq) as writer:
+            for key in [*(set(keys) - {missing}), "another"]:  # as many as there should be
+                writer.put(key, b"", (64, 64, 3), 3, "png")
+        with pytest.raises(UserError, match=f"no LQ picture `{missing}` for GT `{missing}`"):
+            PairedImageDataset(str(gt), str(lq))
+
+
 def test_paired_crops_show_the_same_place(pairs):
     dataset = paired(pairs, gt_size=32)
     seen = set()
