@@ -14,6 +14,7 @@ from restore.apps.infer_plan import Plan, plan_of
 from restore.apps.jobs import Job, check_names, find_jobs
 from restore.apps.reporting import check_report
 from restore.apps.restorers import enhancer_of, rebuilder_of, reporter_of
+from restore.engine.device import is_out_of_memory
 from restore.errors import Fault, Preempted, RestoreError, UserError
 from restore.faces.face import Face
 from restore.films import video
@@ -26,7 +27,6 @@ from restore.inference.rebuild import Rebuilder, Rebuilt
 from restore.inference.report import Reporter
 from restore.inference.report_picture import draw
 from restore.inference.side_by_side import side_by_side, tinted
-from restore.inference.tiling import is_out_of_memory
 from restore.photos import DONE, Note, decode_photo, encode_photo, left_out, read_photo
 from restore.progress import watched
 
@@ -119,7 +119,7 @@ def _reason(job: Job, error: Exception) -> str:
     """What to tell of a photo that could not be done. Raises what nobody foresaw."""
     if isinstance(error, RestoreError) and not isinstance(error, Preempted):
         return str(error).removeprefix(f"{job.source}: ")
-    if is_out_of_memory(error) or "Insufficient memory" in str(error):  # OpenCV's
+    if is_out_of_memory(error):
         return "out of memory; a smaller --tile, --precision fp16 or --device cpu may do"
     raise error
 

@@ -43,8 +43,11 @@ class Record(NamedTuple):
 
 # --------------------------------------------------------------------------------------------------- meta_info.txt
 
-_LINE = rb"[^\n]+\.[^\n./ ]+ \(\d+,\d+,\d+\) \d+\n"
+_SIDE = rb"\d{1,9}"
+_LINE = rb"[^\n]+\.[^\n./ ]+ \(" + rb",".join([_SIDE] * 3) + rb"\) \d+\n"
 _LINES = re.compile(rb"(?:" + _LINE + rb")*+")  # possessive: a million lines would be as many points to come back to
+_LEAVES = re.compile(r"^/|(?:^|/)\.\./|\0", re.MULTILINE)  # keys name the files of results, which stay in their folder
+_SIGNS = (b"\n/", b"../", b"\0")  # without one of them nothing leaves; a million lines are searched in no time
 
 
 class MetaInfo(Sequence[str]):
@@ -79,12 +82,16 @@ class MetaInfo(Sequence[str]):
             bad = self._text[end : self._text.index(b"\n", end)].decode()
             place = f"{path}:{_line_number(self._text, end)}"
             raise UserError(f"{place}: `{bad[:80]}` is not `key.ext (height,width,channels) level`; mend the line")
+        if self._text.startswith(b"/") or any(sign in self._text for sign in _SIGNS):
+            for number, key in enumerate(self, 1):
+                if _LEAVES.search(key):
+                    raise UserError(f"{path}:{number}: the key {key!a} leads out of its folder; build the LMDB again")
 
     def __len__(self) -> int:
         return len(self._starts) - 1
 
     def __iter__(self) -> Iterator[str]:
-        return (_key(line.rsplit(b" ", 2)[0]) for line in io.BytesIO(self._text))
+        return map(_key, io.BytesIO(self._text))  # what follows the name has no dot
 
     @overload
     def __getitem__(self, index: int) -> str: ...
@@ -106,6 +113,7 @@ class MetaInfo(Sequence[str]):
 
 
 def _key(name: bytes) -> str:
+    """The key in `key.ext`, or in a whole line."""
     return name.rpartition(b".")[0].decode()
 
 
@@ -137,6 +145,7 @@ class LmdbReader:
         self.keys: Sequence[str] = self.meta_info
         self._pid = 0
         self._env: lmdb.Environment | None = None
+        self._inode = self._bytes = 0  # of the file that is open
         _environment(self.path)  # so that a broken file is told now, not by a worker
 
     def __len__(self) -> int:
@@ -150,12 +159,18 @@ class LmdbReader:
 
         Raises:
             UnreadableImage: there is no such record, or LMDB finds the file damaged at that place.
+            Fault: the file was cut short since it was opened.
         """
         if self._env is None or self._pid != os.getpid():
             self._env, self._pid = _environment(self.path), os.getpid()
+            self._inode, self._bytes = (self.path / "data.mdb").stat().st_ino, _bytes_of(self._env)
+        self._require_whole()
         try:
-            with self._env.begin() as transaction:
-                data: bytes | None = transaction.get(key.encode())
+            with self._env.begin(buffers=True) as transaction:
+                found: memoryview | None = transaction.get(key.encode())
+                if found is not None and len(found) > self._bytes:  # to read it would be a bus error
+                    raise UnreadableImage(f"{self.where(key)}: longer than its file; copy or build the LMDB again")
+                data = None if found is None else bytes(found)
         except lmdb.Error as error:
             raise UnreadableImage(f"{self.where(key)}: {error}; copy or build the LMDB again") from error
         if data is None:
@@ -165,6 +180,15 @@ class LmdbReader:
     def where(self, key: str) -> str:
         """What messages call that record."""
         return f"{self.path}: record `{key}`"
+
+    def _require_whole(self) -> None:
+        """A file may be cut while it is in use, by a copy that begins anew; see `_check_whole`."""
+        file = self.path / "data.mdb"
+        with contextlib.suppress(OSError):  # one that was renamed or removed can still be read
+            status = file.stat()
+            if status.st_ino == self._inode and status.st_size < self._bytes:
+                size = f"{status.st_size:,} bytes of at least {self._bytes:,}"
+                raise Fault(f"{file}: cut short while in use, {size}; copy or build it again")
 
 
 def check_folder(path: Path) -> None:
@@ -213,9 +237,14 @@ if hasattr(os, "register_at_fork"):  # Windows forks nothing
     os.register_at_fork(before=_opening.acquire, after_in_parent=_opening.release, after_in_child=_close_inherited)
 
 
+def _bytes_of(env: lmdb.Environment) -> int:
+    """The least that the file has to be long."""
+    return int((env.info()["last_pgno"] + 1) * env.stat()["psize"])
+
+
 def _check_whole(file: Path, env: lmdb.Environment, size: int) -> None:
     """Reading past the end of a mapped file is a bus error, not an exception; so the end is looked for first."""
-    expected = (env.info()["last_pgno"] + 1) * env.stat()["psize"]
+    expected = _bytes_of(env)
     if size < expected:
         raise UserError(f"{file}: cut short, {size:,} bytes of at least {expected:,}; copy or build it again")
 
@@ -365,6 +394,8 @@ def check_key(key: str, where: str) -> None:
         raise UserError(f"{where}: the key `{key[:40]}...` has {size} bytes, LMDB takes {MAX_KEY}; shorten the path")
     if not key or "\n" in key or "\r" in key or "\0" in key:
         raise UserError(f"{where}: `{key!r}` cannot be a key: it is empty or holds a line break; rename the picture")
+    if _LEAVES.search(f"{key}/"):
+        raise UserError(f"{where}: the key `{key}` leads out of its folder; rename the picture")
 
 
 def _partial(path: Path) -> Path:

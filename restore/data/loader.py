@@ -1,10 +1,12 @@
 """Training batches, each a function of (seed, number of the batch) alone: whatever the workers, whenever resumed."""
 
+import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from multiprocessing.queues import Queue
 from typing import Any, Protocol
 
 import torch
@@ -243,3 +245,9 @@ def _prepare_worker(worker: int) -> None:
         signal.signal(signum, signal.SIG_IGN)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
+    Queue._on_queue_feeder_error = staticmethod(_die)  # type: ignore[attr-defined]
+
+
+def _die(error: Exception, batch: object) -> None:
+    """Ends a worker that cannot hand over a batch, for want of memory: the main process would wait for it for ever."""
+    os._exit(1)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from restore import images
 from restore.data.key_index import EqualKeys, JoinedKeys, KeyIndex
-from restore.errors import UserError
+from restore.errors import Fault, UserError
 from restore.options.paths import resolve, resolve_all
 
 
@@ -17,7 +17,7 @@ class Records(Protocol):
     keys: Sequence[str]
 
     def get(self, key: str) -> bytes:
-        """The bytes of one image file. Raises `images.UnreadableImage`."""
+        """The bytes of one image file. Raises `images.UnreadableImage`; `Fault` where nothing can be read any more."""
 
     def where(self, key: str) -> str:
         """What messages call that record."""
@@ -27,6 +27,7 @@ class FolderRecords:
     """The pictures below a folder, at any depth."""
 
     def __init__(self, root: Path) -> None:
+        self.root = root
         self.paths: dict[str, Path] = {}
         for path in images.find(root):
             key = path.relative_to(root).with_suffix("").as_posix()
@@ -43,6 +44,8 @@ class FolderRecords:
         try:
             return self.paths[key].read_bytes()
         except OSError as error:
+            if not self.root.is_dir():  # or other pictures would stand in for all of them, until too many were missing
+                raise Fault(f"{self.root}: this folder is gone; put it back, or mount its disk again") from error
             raise images.UnreadableImage(f"{self.paths[key]}: {error.strerror or error}") from error
 
     def where(self, key: str) -> str:

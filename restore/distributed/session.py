@@ -6,7 +6,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 from restore.distributed import interface
 from restore.distributed.launch import Launch
@@ -14,14 +14,24 @@ from restore.distributed.ranks import _Here, backend_of
 from restore.distributed.watch import Watch
 from restore.errors import EXIT_FAULT, EXIT_INTERRUPTED, Fault, Preempted, RestoreError
 
-if TYPE_CHECKING:
-    from restore.options.schema import Distributed
-
 _MEETING = "met/"
 
 
+class Waits(Protocol):
+    """How long to wait, in seconds: `dist` in the options says for what."""
+
+    @property
+    def start_timeout(self) -> float: ...
+
+    @property
+    def timeout(self) -> float: ...
+
+    @property
+    def silence(self) -> float: ...
+
+
 @contextmanager
-def joined(launch: Launch, settings: "Distributed", device_type: str) -> Iterator[Watch | None]:
+def joined(launch: Launch, settings: Waits, device_type: str) -> Iterator[Watch | None]:
     """The other ranks are reachable while this is entered. Alone it does nothing.
 
     What goes wrong on one rank ends all of them within seconds, each with a code that is not 0: that rank tells its

@@ -93,7 +93,9 @@ class Watch:
     def _line(self, reason: str) -> str | None:
         stands_in = self.launch.rank == 1 or self.launch.local_rank == 0  # where rank 0 cannot
         tells = self.launch.rank == 0 or (stands_in and ("rank 0 " in reason or self.keeper in reason))
-        return f"error: {self.name} ends with the job: {reason}" if tells else None
+        told_why = " failed: " in reason  # and so what to do, by the rank that failed
+        go_on = "" if told_why else "; start it again, a training with --auto_resume"
+        return f"error: {self.name} ends with the job: {reason}{go_on}" if tells else None
 
     # -- the threads
 

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from restore import __version__
 from restore.errors import UserError
-from restore.weights import pointed
+from restore.facts import parsed
+from restore.options import document
+from restore.weights import pointed, require_plain_archive
 
 MANIFEST = "manifest.json"
 STATE = "state.pt"
@@ -35,6 +36,7 @@ class Checkpoint:
         Raises:
             UserError: the file holds anything but tensors, numbers, text and containers of them.
         """
+        require_plain_archive(self.path / STATE)
         try:
             state: Any = torch.load(self.path / STATE, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises a dozen kinds, from KeyError to UnpicklingError
@@ -43,9 +45,9 @@ class Checkpoint:
             raise UserError(f"{self.path / STATE}: holds no state of a run")
         return state
 
-    def options(self) -> Any:
-        """The options that the run was saved with, as plain data."""
-        return yaml.safe_load((self.path / OPTIONS).read_text(encoding="utf-8"))
+    def options(self) -> dict[str, Any]:
+        """The options that the run was saved with, as plain data. Raises `UserError` where they are no such thing."""
+        return document.read(self.path / OPTIONS).data
 
     def weights(self, network: str) -> Path:
         """The weights file of a network, such as `network_g` or `network_g_ema`."""
@@ -92,20 +94,21 @@ class Checkpoints:
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest checkpoint that verifies, and why newer ones were passed over."""
         passed_over: list[str] = []
-        for path in sorted([*self._all(), *self.folder.glob(".replaced-*")], key=_number, reverse=True):
+        for path in sorted([*self._all(), *self._replaced()], key=_number, reverse=True):
             try:
                 return open_checkpoint(path), passed_over
             except UserError as error:
                 passed_over.append(str(error))
         return None, passed_over
 
-    def go_on_from(self, iteration: int) -> None:
-        """Clears up before a run goes on from `iteration`, 0 being the start.
+    def go_on_from(self, iteration: int, best: int | None = None) -> None:
+        """Clears up before a run goes on from `iteration`, 0 being the start, and `best` as that checkpoint knows it.
 
         What a kill left half-written or half-removed goes. Later checkpoints, damaged or of a part that is not
         continued, are renamed `superseded-<iter>`: they are not resumed from, nor do they count among the kept ones.
+        The pointers are set anew: a kill may have come before they were, and a damaged `best` would keep nothing.
         """
-        for path in self.folder.glob(".replaced-*"):
+        for path in self._replaced():
             target = self.folder / str(_number(path))
             if target.exists():
                 shutil.rmtree(path, ignore_errors=True)
@@ -118,13 +121,18 @@ class Checkpoints:
                 superseded = path.with_name(f"superseded-{path.name}")
                 shutil.rmtree(superseded, ignore_errors=True)
                 os.replace(path, superseded)
-        for name in ("best", "latest"):
-            target_of = pointed(self.folder / name)
-            if target_of is not None and not target_of.is_dir():
-                (self.folder / name).unlink()
+        for name, number in (("latest", iteration), ("best", best)):
+            target, found = self.folder / str(number), pointed(self.folder / name)
+            if target.is_dir() and target != found:
+                self._point(name, target)
+            elif found is None or not found.is_dir():
+                (self.folder / name).unlink(missing_ok=True)
 
     def _all(self) -> list[Path]:
-        return [path for path in self.folder.iterdir() if path.name.isdigit()] if self.folder.is_dir() else []
+        return [path for path in self.folder.iterdir() if path.name.isdecimal()] if self.folder.is_dir() else []
+
+    def _replaced(self) -> list[Path]:
+        return [path for path in self.folder.glob(".replaced-*") if path.name.rpartition("-")[2].isdecimal()]
 
     def _prune(self) -> None:
         best = pointed(self.folder / "best")
@@ -183,14 +191,14 @@ def _manifest(iteration: int, files: dict[str, bytes]) -> bytes:
 
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
-        manifest: Any = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+        manifest: Any = parsed((path / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no checkpoint: {MANIFEST} is missing or broken") from error
     files = manifest.get("files") if isinstance(manifest, dict) else None
     if not isinstance(files, dict) or not isinstance(manifest.get("iter"), int) or STATE not in files:
         raise UserError(f"{path / MANIFEST}: lists no checkpoint")
-    if any(Path(name).name != name or name == ".." for name in files):
-        raise UserError(f"{path / MANIFEST}: names files outside its folder")
+    if any(Path(name).name != name or name == ".." or not name.isprintable() for name in files):
+        raise UserError(f"{path / MANIFEST}: names files outside its folder, or no files")
     checked: dict[str, Any] = manifest
     return checked
 

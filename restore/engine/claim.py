@@ -32,11 +32,12 @@ def claimed(folder: Path, tell: Callable[[str], object]) -> Iterator[None]:
     try:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}; free space or mend the disk") from error
     try:
         _wait(file, path, tell)
-        os.truncate(file, 0)
-        os.write(file, _me().encode())
+        with contextlib.suppress(OSError):  # a disk that is full keeps nobody out
+            os.truncate(file, 0)
+            os.write(file, _me().encode())
         yield
     finally:
         os.close(file)

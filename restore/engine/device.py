@@ -83,3 +83,17 @@ def peak_memory(device: torch.device) -> int:
         return 1024 * int(status.split("VmHWM:")[1].split()[0])
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+_NO_MEMORY = (
+    "DefaultCPUAllocator",  # PyTorch's
+    "Insufficient memory",  # OpenCV's
+    "could not create a memory",  # oneDNN's
+    "Cannot allocate memory",  # of the system
+    "can't start new thread",  # whose stack needs some
+)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that there is no memory left, for which libraries have no one class on a CPU."""
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _NO_MEMORY)

@@ -61,7 +61,10 @@ class Experiment:
                 shutil.copyfile(source, self.path / "options_as_given.yml")
             (self.path / "options.yml").write_text(dump_stages(self.stages), encoding="utf-8")
         except OSError as error:
-            raise UserError(f"{self.path}: cannot write the experiment's folder: {error.strerror}") from error
+            raise UserError(
+                f"{self.path}: cannot write the experiment's folder: {error.strerror}; free space or mend the disk, "
+                "or set path.experiments_root"
+            ) from error
 
     def _put_aside(self) -> None:
         stamp = time.strftime("%Y%m%d_%H%M%S", time.localtime(self.path.stat().st_mtime))

@@ -1,9 +1,10 @@
 """The trainer: `Trainer.fit` is the only loop."""
 
+import errno
 import math
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from restore.data.staging import build_dataset
 from restore.engine import snapshot
 from restore.engine.average import Average
 from restore.engine.checkpoint import Checkpoint, Checkpoints
-from restore.engine.device import peak_memory, pick_device, prepare_backend, seed_step
+from restore.engine.device import is_out_of_memory, peak_memory, pick_device, prepare_backend, seed_step
 from restore.engine.experiment import Experiment, dump
 from restore.engine.logging import Board, Log
 from restore.engine.meter import Meter
@@ -32,6 +33,8 @@ from restore.ranges import multiples_around
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.task import Phase, Task
+
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.ESTALE)  # what a disk refuses with
 
 
 class Trainer:
@@ -66,13 +69,14 @@ class Trainer:
         self.best_saved: dict[str, float] | None = None  # as in the last checkpoint
         self.set_aside: list[str] = []  # unreadable records, each with what is wrong with it
         self.unsaved: str | None = None  # why the last save failed
+        self.postponed = False  # a checkpoint was due, and the last step was skipped
         self.size: int | None = None  # the shorter side of the GT that is trained on, once there was one
 
     # -- the loop
 
     def fit(self) -> None:
         """Trains to the end. Raises `Preempted` when asked to stop, `Fault` when it cannot go on."""
-        with StopRequests() as stop, self._open_board() as self.board, self._batches() as batches:
+        with self._way_on(), StopRequests() as stop, self._open_board() as self.board, self._batches() as batches:
             self._finish_interrupted_validation(stop)
             for batch in watched(self._timed(batches), self.last_iter, self.options.name, self.iter, lines=False):
                 self._note_set_aside(batch.set_aside)
@@ -153,8 +157,8 @@ class Trainer:
             if self.unsaved:
                 self._save()
         improved = self.validator.due(self.iter) and self._validate(stop)
-        if improved or self.iter % logger.save_checkpoint_freq == 0:
-            self._save(improved)
+        if improved or self.postponed or self.iter % logger.save_checkpoint_freq == 0:
+            self._save_if_healthy(improved)
         stop.vote()
         if stop.agreed:
             self._save()
@@ -222,7 +226,8 @@ class Trainer:
         tells = self.options.logger.use_tb_logger and distributed.is_main()
         folder = self.experiment.tensorboard if tells else None
         if distributed.is_main():
-            self.checkpoints.go_on_from(self.iter)
+            best = self.validator.best
+            self.checkpoints.go_on_from(self.iter, int(best["iter"]) if best else None)
         self.log.info(self._summary())
         board = Board(folder, self.log, self.iter)
         board.text("options", dump(self.options))
@@ -299,6 +304,15 @@ class Trainer:
         self.board.flush()
         self.meter.paused += time.perf_counter() - began
 
+    def _save_if_healthy(self, best: bool) -> None:
+        """Saves, but after a bad step not before a good one: a run that bad steps stop goes on from before them."""
+        self._raise_if_diverged()
+        self.postponed = bool(self.update.in_row)
+        if not self.postponed:
+            self._save(best)
+        elif best:
+            self.validator.best = self.best_saved
+
     def _write(self, best: bool) -> str | None:
         """Writes the files of a checkpoint. Returns why they cannot be written."""
         try:
@@ -314,8 +328,29 @@ class Trainer:
 
     def _raise_if_unsaved(self) -> None:
         if self.unsaved:
-            whole = f"the last whole checkpoint is {self.saved[0]}" if self.saved else "there is no whole checkpoint"
-            raise Fault(f"the run ended and could not be saved: {self.unsaved}; {whole}")
+            raise Fault(f"the run ended and could not be saved: {self.unsaved}; free space or mend the disk")
+
+    @contextmanager
+    def _way_on(self) -> Iterator[None]:
+        """Whatever ends the run says how it goes on; memory or a disk that runs out is no bug of ours."""
+        try:
+            yield
+        except Fault as fault:
+            raise Fault(f"{fault}; {self._go_on()}") from fault
+        except (OSError, MemoryError, RuntimeError) as error:
+            if isinstance(error, OSError) and error.errno in _DISK:
+                told = f"{error.filename or self.experiment.path}: {error.strerror}; free space or mend the disk"
+            elif is_out_of_memory(error):
+                told = (
+                    f"iteration {self.iter}: memory has run out on {self.device.type}; lower datasets.train.batch_size "
+                    "or num_workers, raise train.accumulate, or end other programs"
+                )
+            else:
+                raise
+            raise Fault(f"{told}; {self._go_on()}") from error
+
+    def _go_on(self) -> str:
+        return f"--auto_resume goes on from iteration {self.saved[0] if self.saved else self.first}"
 
     def resume(self, checkpoint: Checkpoint) -> None:
         """Goes on from a checkpoint as if never stopped. Raises `UserError` when it is of another kind of run."""

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from restore.engine.device import is_out_of_memory
 from restore.errors import Fault
 from restore.images import Image, to_unit
 
@@ -60,12 +61,6 @@ def restore_picture(
                 raise
             side = _next_smaller(side, tile, picture.shape)
         _free(device)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that there is no memory left: PyTorch has no one class for it on a CPU."""
-    text = str(error)
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or "DefaultCPUAllocator" in text
 
 
 def _next_smaller(side: int | None, tile: Tile, shape: Sequence[int]) -> int:

@@ -14,7 +14,7 @@ import pytest
 
 from restore import images
 from restore.data.lmdb_store import LmdbReader, LmdbWriter, Record
-from restore.errors import UserError
+from restore.errors import Fault, UserError
 from tests.oracles import basicsr
 
 KEYS = ["plain", "a.b.c", "folder/sub.x/picture 1", "Zürich/面 (1)", "~"]
@@ -208,6 +208,26 @@ class TestDamage:
     def test_cut_short(self, faces, size):
         os.truncate(faces / "data.mdb", size)
         assert "cut short" in self.told(faces)
+
+    @pytest.mark.parametrize("size", [0, 8192])
+    def test_cut_short_while_in_use(self, faces, size):
+        """Reading on would end the process with SIGBUS."""
+        reader = LmdbReader(faces)
+        reader.get("plain")
+        whole = (faces / "data.mdb").read_bytes()
+        os.truncate(faces / "data.mdb", size)
+        with pytest.raises(Fault, match=r"data\.mdb: cut short while in use, .*; copy or build it again"):
+            reader.get("plain")
+        (faces / "data.mdb").write_bytes(whole)
+        assert reader.get("plain") == bmp(picture(0))
+
+    def test_renamed_or_replaced_while_in_use(self, faces, tmp_path):
+        reader = LmdbReader(faces)
+        reader.get("plain")
+        faces.rename(tmp_path / "away")
+        assert reader.get("a.b.c") == bmp(picture(1))
+        make(faces, KEYS[:1])
+        assert reader.get("a.b.c") == bmp(picture(1))
 
     def test_no_lmdb(self, faces):
         (faces / "data.mdb").write_bytes(b"something else " * 5000)

@@ -1,5 +1,6 @@
 """Batches are functions of (seed, number) alone; what goes wrong in a worker reaches the user."""
 
+import itertools
 import multiprocessing
 import os
 import signal
@@ -113,6 +114,17 @@ def test_order_goes_on_where_it_stopped():
     assert list(Order(SIZE, 4, 0, 0, 9)) == [*Order(SIZE, 4, 0, 0, 4), *Order(SIZE, 4, 0, 4, 9)]
 
 
+def test_what_is_drawn_for_a_sample_hangs_on_all_of_its_key():
+    """On seed, epoch and position; and on nothing else."""
+
+    def drawn(seed, epoch, position):
+        return tuple(KeyedSamples(Source(), seed)[Place(epoch, position, 0)].tensors["gt"][:, 0, 0].tolist())
+
+    keys = list(itertools.product((0, 1), repeat=3))
+    assert len({drawn(*key) for key in keys}) == len(keys)
+    assert [drawn(*key) for key in keys] == [drawn(*key) for key in keys]
+
+
 def test_other_seed_other_order():
     assert list(Order(SIZE, 4, 0, 0, 3)) != list(Order(SIZE, 4, 1, 0, 3))
 
@@ -172,6 +184,22 @@ def test_bug_in_a_data_set_arrives_with_its_record(workers):
 def test_killed_worker_is_told():
     with pytest.raises(Fault, match="a data worker died"):
         batches(Deadly(), workers=1)
+
+
+class Unshareable(Source):
+    """No memory is left for what a worker hands over, which its queue's thread finds out."""
+
+    def load(self, index, draws):
+        def fails(*arguments):
+            raise RuntimeError("unable to mmap 768 bytes: Cannot allocate memory (12)")
+
+        torch.UntypedStorage._share_fd_cpu_ = torch.UntypedStorage._share_filename_cpu_ = fails
+        return super().load(index, draws)
+
+
+def test_worker_that_cannot_hand_over_its_batch_is_no_hang():
+    with pytest.raises(Fault, match="a data worker died"):
+        batches(Unshareable(), workers=1)
 
 
 @pytest.mark.parametrize("source", [Source, Wrong, Buggy])

@@ -53,6 +53,7 @@ def test_the_users_mistake_keeps_its_code(lab):
     assert "failed: x.png: of no use; take another" in first.last
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_is_killed(lab, victim):
     ended = ends(lab, trouble("kill", victim))
@@ -64,6 +65,7 @@ def test_a_rank_that_is_killed(lab, victim):
     assert f"rank {victim} " in survivor.last.partition("ends with the job")[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", [0, 1])
 def test_a_rank_that_does_not_answer(lab, victim):
     with Job(lab, 2, *LONG, trouble("freeze", victim), "dist.silence=4") as job:

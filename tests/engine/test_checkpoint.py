@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from restore.engine.checkpoint import Checkpoints, open_checkpoint, pointed, state_bytes
+from restore.engine.validator import Validator
 from restore.errors import UserError
 from tests.lab import assert_same_run, last
 
@@ -92,6 +93,27 @@ def test_damaged_newer_one_does_not_push_out_new_ones(tmp_path):
     assert (tmp_path / "superseded-8").is_dir()
 
 
+@pytest.mark.parametrize("pointer", ["2\n", "4\n", "6\n", "9\n", "no number", None])
+def test_the_best_one_is_kept_though_its_pointer_is_damaged(tmp_path, pointer):
+    saved(tmp_path, 2, 4, 6, best=(2,))
+    for name in ("best", "latest"):
+        (tmp_path / name).unlink() if pointer is None else (tmp_path / name).write_text(pointer)
+    Checkpoints(tmp_path, keep=1).go_on_from(6, best=2)
+    assert pointed(tmp_path / "best") == tmp_path / "2"
+    assert pointed(tmp_path / "latest") == tmp_path / "6"
+    saved(tmp_path, 8, keep=1)
+    assert numbers(tmp_path) == [2, 8]
+
+
+def test_killed_before_the_best_one_was_pointed_to(lab, monkeypatch):
+    run = lab.train("train.total_iter=6")
+    assert pointed(run / "checkpoints" / "best") == run / "checkpoints" / "6"
+    (run / "checkpoints" / "best").unlink()
+    monkeypatch.setattr(Validator, "_is_best", lambda *arguments: False)
+    lab.train("train.total_iter=10", "logger.save_checkpoint_freq=1", flags=("--auto_resume",))
+    assert 6 in numbers(run / "checkpoints")
+
+
 class Killed(BaseException):
     pass
 
@@ -114,6 +136,28 @@ def test_killed_while_one_is_replaced(tmp_path, monkeypatch):
     checkpoints.go_on_from(4)
     assert checkpoints.newest()[0].path == tmp_path / "4"
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["4"]
+
+
+def test_what_is_renamed_is_on_the_disk_before_and_its_new_name_after(tmp_path, monkeypatch):
+    """Else a power cut could leave a whole name with empty files behind it. An inode keeps its number when renamed."""
+    fsync, replace, events = os.fsync, os.replace, []
+
+    def syncing(descriptor):
+        events.append(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def renaming(source, target):
+        inside = [source, *source.iterdir()] if source.is_dir() else [source]
+        assert {path.stat().st_ino for path in inside} <= set(events), source
+        replace(source, target)
+        events.append(str(target))
+
+    monkeypatch.setattr(os, "fsync", syncing)
+    monkeypatch.setattr(os, "replace", renaming)
+    saved(tmp_path, 4, 4, best=(4,))
+    for named in (number for number, event in enumerate(events) if event == str(tmp_path / "4")):
+        assert events[named + 1] == tmp_path.stat().st_ino  # before `latest` points at it
+    assert events.count(str(tmp_path / "4")) == 2
 
 
 @pytest.mark.parametrize("name", ["../4/state.pt", "/etc/hostname", "..", "sub/file"])

@@ -55,6 +55,7 @@ def test_one_that_is_about_to_end_is_waited_for(tmp_path):
     assert process.wait() == 0
 
 
+@pytest.mark.slow
 def test_a_second_run_of_one_experiment_waits_and_goes_on(lab):
     whole = lab.train(*LONG)
     first = lab.start(*LONG, runs="both", code=SLOW_STEPS)
@@ -68,6 +69,7 @@ def test_a_second_run_of_one_experiment_waits_and_goes_on(lab):
     assert_same_run(whole, lab.experiment("both"))
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_killed_run_keep_nobody_out(lab):
     workers = ("datasets.train.num_workers=2",)
     first = lab.start(*LONG, *workers, runs="killed", code=SLOW_STEPS)

@@ -1,5 +1,6 @@
 """Disks that are full or may not be written: told at once, with nothing lost."""
 
+import errno
 import os
 import resource
 import shutil
@@ -7,7 +8,8 @@ import subprocess
 
 import pytest
 
-from restore.errors import Fault, UserError
+from restore.engine.checkpoint import Checkpoints
+from restore.errors import Fault, RestoreError, UserError
 from tests.lab import assert_same_run, last
 
 
@@ -59,7 +61,7 @@ def test_full_disk_is_told_and_saved_again_when_there_is_room(lab, small_disk, m
 def test_full_disk_to_the_end_names_the_last_whole_checkpoint(lab, small_disk, monkeypatch):
     with monkeypatch.context() as patch:
         at_iteration(patch, {7: lambda: fill(small_disk)})
-        with pytest.raises(Fault, match="No space left on device; the last whole checkpoint is 6"):
+        with pytest.raises(Fault, match="No space left on device; .*--auto_resume goes on from iteration 6"):
             lab.train("logger.use_tb_logger=true")
     assert last(lab.experiment()).iteration == 6
     (small_disk / "filler").unlink()
@@ -68,10 +70,11 @@ def test_full_disk_to_the_end_names_the_last_whole_checkpoint(lab, small_disk, m
 
 def test_full_disk_before_the_first_checkpoint(lab, small_disk, monkeypatch):
     at_iteration(monkeypatch, {2: lambda: fill(small_disk)})
-    with pytest.raises(Fault, match="there is no whole checkpoint"):
+    with pytest.raises(Fault, match="--auto_resume goes on from iteration 0"):
         lab.train()
 
 
+@pytest.mark.slow
 def test_limit_on_file_size(lab):
     limit = 16 * 2**10
     process = lab.start(
@@ -81,7 +84,7 @@ def test_limit_on_file_size(lab):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "cannot save at iteration 4" in out
-    assert err.splitlines()[-1].endswith("File too large; there is no whole checkpoint")
+    assert err.splitlines()[-1].endswith("--auto_resume goes on from iteration 0")
     assert "Traceback" not in err
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[0] != limit
 
@@ -106,4 +109,25 @@ def test_read_only_disk(lab, small_disk):
     if subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], capture_output=True).returncode:
         pytest.skip("cannot remount")
     with pytest.raises(UserError, match="Read-only file system"):
+        lab.train()
+
+
+def test_full_disk_at_the_next_start_is_told_and_costs_nothing(lab, small_disk, monkeypatch):
+    with monkeypatch.context() as patch:
+        at_iteration(patch, {7: lambda: fill(small_disk)})
+        with pytest.raises(Fault):
+            lab.train()
+    for _ in range(2):
+        with pytest.raises(RestoreError, match="No space left on device; free space or mend the disk"):
+            lab.train(flags=("--auto_resume",))
+    (small_disk / "filler").unlink()
+    assert_same_run(lab.train(runs="whole"), lab.train(flags=("--auto_resume",)))
+
+
+def test_disk_that_fails_where_nobody_expects_it_is_no_traceback(lab, monkeypatch):
+    def fails(*arguments):
+        raise OSError(errno.EIO, "Input/output error", "/runs/tiny")
+
+    monkeypatch.setattr(Checkpoints, "go_on_from", fails)
+    with pytest.raises(Fault, match="/runs/tiny: Input/output error; free space or mend the disk; --auto_resume"):
         lab.train()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab import assert_same_run
 
+pytestmark = pytest.mark.slow  # processes of their own; signals within one are test_resume.py's
+
 LONG = ("train.total_iter=40", "val.val_freq=20")
 SLOW_STEPS = (
     "step = trainer.Trainer.step; import time\ndef slow(*a): time.sleep(0.03); step(*a)\ntrainer.Trainer.step = slow"
@@ -33,7 +35,6 @@ def kill_when(lab, happened, code, delay=0.0):
     return process.returncode
 
 
-@pytest.mark.slow
 def test_killed_while_training_and_while_saving(lab):
     whole = lab.train(*LONG)
     checkpoints = lab.experiment("killed") / "checkpoints"

@@ -51,6 +51,23 @@ def metrics():
 METHODS = {"half": half, "darker": darker}
 
 
+class Last(Faces):
+    """The last of them alone: another number, the same name."""
+
+    keys = Faces.keys[-1:]
+
+    def __len__(self):
+        return 1
+
+
+def test_what_is_drawn_for_a_picture_goes_by_its_name_and_the_seed():
+    def gt(faces, seed):
+        return list(score(faces, {}, {}, seed, Table()))[-1].gt
+
+    assert torch.equal(gt(Faces(), 3), gt(Last(), 3))
+    assert not torch.equal(gt(Faces(), 3), gt(Faces(), 4))
+
+
 @pytest.fixture(scope="module")
 def whole(metrics):
     table = Table()

@@ -13,7 +13,7 @@ import yaml
 from restore import images
 from restore.engine.trainer import Trainer, total_iterations
 from restore.errors import Fault, UserError
-from tests.lab import last
+from tests.lab import assert_same_run, last
 
 
 def with_broken(lab, tmp_path, count):
@@ -40,6 +40,53 @@ def test_unreadable_records_are_told_once_and_survive_a_resume(lab, tmp_path, ca
 def test_too_many_unreadable_records_stop_the_run(lab, tmp_path):
     with pytest.raises(Fault, match=r"2 of 12 records are unreadable, more than .*max_set_aside allows \(0\.1\)"):
         lab.train(with_broken(lab, tmp_path, 3), "datasets.train.max_set_aside=0.1")
+
+
+def test_vanished_folder_stops_the_run_which_goes_on_as_if_it_had_not(lab, tmp_path, monkeypatch):
+    whole = lab.train(runs="whole")
+    faces = tmp_path / "moved_faces"
+    shutil.copytree(yaml.safe_load(lab.file.read_text())["datasets"]["train"]["dataroot_gt"], faces)
+    overrides = (f"datasets.train.dataroot_gt={faces}", "datasets.train.max_set_aside=1")
+    step = Trainer.step
+
+    def stepping(self, phase, steps):
+        if self.iter == 7:
+            faces.rename(tmp_path / "away")
+        step(self, phase, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "step", stepping)
+        with pytest.raises(Fault, match="moved_faces: this folder is gone; put it back.*goes on from iteration 6"):
+            lab.train(*overrides)
+    (tmp_path / "away").rename(faces)
+    assert_same_run(whole, lab.train(*overrides, flags=("--auto_resume",)))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), OSError(12, "Cannot allocate memory")],
+)
+def test_memory_that_runs_out_is_told_and_what_to_do(lab, monkeypatch, error):
+    step = Trainer.step
+
+    def stepping(self, phase, steps):
+        if self.iter == 6:
+            raise error
+        step(self, phase, steps)
+
+    monkeypatch.setattr(Trainer, "step", stepping)
+    words = "iteration 6: memory has run out on cpu; lower datasets.train.batch_size.*goes on from iteration 4"
+    with pytest.raises(Fault, match=words):
+        lab.train()
+
+
+def test_bugs_stay_tracebacks(lab, monkeypatch):
+    def stepping(self, phase, steps):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Trainer, "step", stepping)
+    with pytest.raises(RuntimeError, match="a bug"):
+        lab.train()
 
 
 PLUGIN = """
@@ -69,6 +116,7 @@ def troubled(lab, trouble):
     return lab.start("plugins=[troubled]", section, "train.total_iter=1000000", "logger.print_freq=4")
 
 
+@pytest.mark.slow
 def test_bug_in_a_plugins_worker_reaches_the_user(lab):
     out, err = troubled(lab, "bug").communicate(timeout=60)
     assert "LookupError: a bug in the plugin" in err
@@ -76,6 +124,7 @@ def test_bug_in_a_plugins_worker_reaches_the_user(lab):
     assert "troubled.py" in err
 
 
+@pytest.mark.slow
 def test_killed_worker_ends_the_run_with_a_word(lab):
     process = troubled(lab, "none")
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")

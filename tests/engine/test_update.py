@@ -14,7 +14,7 @@ from restore.errors import Fault
 from restore.losses.loss import Loss
 from restore.losses.pixel_loss import L1Loss
 from restore.tasks.task import Phase
-from tests.lab import last
+from tests.lab import assert_same_run, last
 
 NAN, INF = float("nan"), float("inf")
 
@@ -79,7 +79,23 @@ def test_too_many_in_a_row_stop_the_run(lab, monkeypatch):
     spoil(monkeypatch, range(5, 100), lambda loss: loss * NAN)
     with pytest.raises(Fault, match="iteration 8: the last 4 steps had a loss or gradient that is no finite number"):
         lab.train("train.max_nonfinite=4")
-    assert last(lab.experiment()).iteration == 6
+    assert last(lab.experiment()).iteration == 4  # and not 6, after two of them
+
+
+def test_a_run_that_bad_steps_have_stopped_goes_on_as_if_there_had_been_none(lab, monkeypatch):
+    whole = lab.train(runs="whole")
+    with monkeypatch.context() as patch:
+        spoil(patch, range(5, 100), lambda loss: loss * NAN)
+        with pytest.raises(Fault, match="--auto_resume goes on from iteration 4"):
+            lab.train("train.max_nonfinite=8")
+    assert last(lab.experiment()).state()["best"] is None  # the weights of a bad step are not the best
+    assert_same_run(whole, lab.train(flags=("--auto_resume",)))
+
+
+def test_a_checkpoint_that_was_due_after_a_bad_step_follows_a_good_one(lab, monkeypatch):
+    spoil(monkeypatch, {8, 9}, lambda loss: loss * NAN)
+    run = lab.train("logger.keep_checkpoints=0", "val.val_freq=100")
+    assert sorted(path.name for path in (run / "checkpoints").glob("[0-9]*")) == ["10", "12", "4"]
 
 
 def test_fewer_in_a_row_do_not(lab, monkeypatch):
@@ -121,13 +137,14 @@ def test_accumulated_parts_equal_the_whole_batch(lab, accumulate):
     assert trainers[0].meter.read()["l_pixel"] == pytest.approx(trainers[1].meter.read()["l_pixel"], abs=1e-6)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])  # with fp16, of gradients that were scaled up
 @pytest.mark.parametrize("scale", [1e-3, 1e3])
-def test_clipping_equals_torchs(scale):
+def test_clipping_equals_torchs(scale, precision):
     torch.manual_seed(0)
     ours = torch.nn.Linear(4, 4)
     theirs = copy.deepcopy(ours)
     x = torch.randn(8, 4)
-    update = Update("fp32", grad_clip=0.5, device=torch.device("cpu"))
+    update = Update(precision, grad_clip=0.5, device=torch.device("cpu"))
     phase = phase_of(ours, x)
     update.backward(ours(x).square().mean() * scale)
     norm = update.apply(phase)
@@ -136,6 +153,20 @@ def test_clipping_equals_torchs(scale):
     torch.optim.SGD(theirs.parameters(), lr=0.1).step()
     assert torch.equal(norm, expected)
     assert torch.equal(ours.weight, theirs.weight)
+
+
+def test_each_step_is_taken_at_its_own_rate(lab, monkeypatch):
+    """Twelve iterations, warmed up over three, the rate halved after the sixth and the tenth."""
+    rates = []
+    step = Trainer.step
+
+    def stepping(self, phase, steps):
+        rates.extend(group["lr"] for group in phase.optimizer.param_groups)
+        step(self, phase, steps)
+
+    monkeypatch.setattr(Trainer, "step", stepping)
+    lab.train()
+    assert rates == pytest.approx([0.001 * share for share in (1 / 3, 2 / 3, *[1] * 4, *[0.5] * 4, 0.25, 0.25)])
 
 
 def test_average_equals_the_formula(lab, monkeypatch):
