@@ -44,7 +44,7 @@ setup(
         "demo": ["gradio>=6,<7"],
         "export": ["onnx>=1.17", "onnxscript>=0.5", "onnxruntime>=1.20"],
         "spandrel": ["spandrel>=0.4"],
-        "video": ["av>=18"],
+        "video": ["av>=18,<19"],
     },
     entry_points={"console_scripts": ["restore = restore.cli:main"]},
     cmdclass={"build_py": BuildWithRecipes},

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from restore.inference.model import Model, load_model
 
 __all__ = ["Model", "__version__", "load_model"]
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 
 
 def __getattr__(name: str) -> Any:
