@@ -36,6 +36,7 @@ ONE_IN = 8  # batches with a loss that is no number
 ATTEMPTS = 5  # to strike a run before it ends
 HANGS = 60.0  # seconds from the blow to the end of the job
 SILENT = ("kill_main", "oom_killer", "nan_batches", "truncated_checkpoint", "flipped_byte")  # no time to tell
+DONE = re.compile(r" done: \d+ iterations; .*\s*\Z")  # the last line of a run that came to its end
 TOLD = re.compile(r"^(?:error|stopped): .*", re.MULTILINE)
 
 
@@ -69,6 +70,8 @@ def judge_stop(trial: Trial, stop: Stop) -> tuple[str, list[str]]:
     if stop.code == 0:
         return "equal", problems
     if trial.fault in SILENT and trial.ranks == 1 and stop.code == -signal.SIGKILL:
+        return "equal", problems
+    if trial.ranks > 1 and DONE.search(stop.text):  # without torchrun the ranks came to the end first
         return "equal", problems
     return "told", [*problems, *judge_word(trial, stop)]
 

@@ -36,7 +36,7 @@ FAULTS = {
     "truncated_lmdb": Fault(("half", "empty"), storages=("lmdb",)),
     "truncated_checkpoint": Fault((*FILES, "manifest.json")),
     "flipped_byte": Fault((*FILES, "manifest.json", *POINTERS)),
-    "clock_jump": Fault(("+1d", "-1h", "+20y", "-3y"), ranks=(1, 1, 1, 2)),
+    "clock_jump": Fault(("+1d", "-1h", "+20y", "-3y")),  # torchrun itself fails at sleeping under libfaketime
     "nan_batches": Fault(ranks=(1, 1, 1, 2)),
     "nan_for_good": Fault(ranks=(1, 1, 1, 2)),
     "memory_limit": Fault(("at a large tensor", "at anything", "worker"), workers=(1,)),

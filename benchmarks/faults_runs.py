@@ -72,7 +72,14 @@ def options(task: str, folder: Path, storage: str, workers: int, one_in: int) ->
     sets["train"] |= {**crops, **flips, "batch_size": 4, "num_workers": workers}
     faulty = {"type": "FaultyLoss", "folder": str(folder), "one_in": one_in}
     schedule = {"type": "MultiStepLR", "milestones": [20, 40], "gamma": 0.5}
-    common = {"total_iter": ITERATIONS, "optim_g": ADAM, "ema_decay": 0.99, "warmup_iter": 10, "scheduler": schedule}
+    common = {
+        "total_iter": ITERATIONS,
+        "max_nonfinite": 5,
+        "optim_g": ADAM,
+        "ema_decay": 0.99,
+        "warmup_iter": 10,
+        "scheduler": schedule,
+    }
     return {
         **base,
         "name": NAME,

@@ -1,10 +1,11 @@
 """Training batches, each a function of (seed, number of the batch) alone: whatever the workers, whenever resumed."""
 
+import multiprocessing.connection
 import os
 import re
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.queues import Queue
 from typing import Any, Protocol
@@ -201,9 +202,10 @@ def train_batches(
     batches = iter(loader)
     try:
         yield map(_whole, batches)
-    except RuntimeError as error:
-        if _WORKER_DIED.match(str(error)):
-            raise Fault(f"a data worker died ({error}); memory may be short: lower num_workers") from error
+    except (RuntimeError, OSError, EOFError) as error:  # what it was handing over may break off before PyTorch knows
+        if _WORKER_DIED.match(str(error)) or _has_lost_one(batches):
+            said = str(error) or type(error).__name__
+            raise Fault(f"a data worker died ({said}); memory may be short: lower num_workers") from error
         raise
     finally:
         _end_workers(batches)
@@ -215,10 +217,23 @@ def _whole(batch: Batch | RestoreError) -> Batch:
     return batch
 
 
+def _has_lost_one(batches: Any) -> bool:
+    """Whether a worker ended that should not have, or does so within a second."""
+    workers = getattr(batches, "_workers", [])
+    try:
+        ended = multiprocessing.connection.wait([worker.sentinel for worker in workers], timeout=1)
+        for worker in workers:
+            worker.join(1 if worker.sentinel in ended else 0)  # its pipe closes a little before it has ended
+        return any(worker.exitcode for worker in workers)
+    except RuntimeError:  # by which PyTorch's handler of SIGCHLD says so
+        return True
+
+
 def _end_workers(batches: Any) -> None:
     """Ends them now: they ignore SIGTERM, by which Python would try to end them as it exits, and then wait for ever."""
     if hasattr(batches, "_shutdown_workers"):
-        batches._shutdown_workers()
+        with suppress(RuntimeError):  # that one died, which PyTorch says once: too late to matter, or the run has ended
+            batches._shutdown_workers()
         for worker in batches._workers:
             worker.kill()  # one that is stuck in a data set
             worker.join()

@@ -1,18 +1,15 @@
 """What a weights file says of itself, as the sections of an option file."""
 
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from restore.errors import UserError
 from restore.options import document as doc
-from restore.options.document import Document, Loc, Mark
-from restore.options.paths import MustExist
-from restore.options.schema import Options
-from restore.options.walk import marked_values
+from restore.options.document import Document, Mark
 from restore.registry import ARCHS, Part
 from restore.tasks.networks import predicts_noise
+from restore.tasks.own_network import named_files
 
 
 def inpainting_task(facts: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,9 +25,7 @@ def require_own(facts: Mapping[str, Any], path: Path) -> None:
     Raises:
         UserError: one does.
     """
-    data = {"network_g": facts.get("arch"), "task": facts.get("task")}
-    named = [loc for loc, marker, _ in marked_values(Options, data) if isinstance(marker, MustExist)]
-    for section, *inner in (*named, *_like_files(data)):
+    for section, *inner in named_files({"network_g": facts.get("arch"), "task": facts.get("task")}):
         key = ".".join(map(str, inner))
         remedy = "--network_g '{type: ..., " if section == "network_g" else "--task '{"
         raise UserError(
@@ -39,27 +34,11 @@ def require_own(facts: Mapping[str, Any], path: Path) -> None:
         )
 
 
-def _like_files(value: Any, loc: Loc = ()) -> Iterator[Loc]:
-    """What may be a file's name where no signature tells: in sections of guests and of plugins."""
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            if len(loc) != 1 or key != "type":
-                yield from _like_files(inner, (*loc, key))
-    elif isinstance(value, list):
-        for number, inner in enumerate(value):
-            yield from _like_files(inner, (*loc, number))
-    elif isinstance(value, str) and (set("/\\") & set(value) or re.search("path|file", str(loc[-1]))):
-        yield loc
-
-
 def override_task(document: Document, text: str | None, flag: str) -> None:
     """Lays a section such as `{num_steps: 20}`, given with a flag, over the document's task. Raises `UserError`."""
     if text is None:
         return
-    section = doc.parse_value(text, flag)
-    if not isinstance(section, dict):
-        raise UserError(f"{flag} {text}: write it as '{{num_steps: 20}}'")
-    for key, value in section.items():
+    for key, value in doc.parse_section(text, flag, "{num_steps: 20}").items():
         document.set(("task", key), value, Mark(flag))
 
 

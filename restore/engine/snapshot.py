@@ -14,6 +14,8 @@ from restore.weights import load_weights, locate, weights_bytes
 if TYPE_CHECKING:
     from restore.engine.trainer import Trainer
 
+_STAYS = "; the checkpoint's stays"
+
 
 def take(trainer: "Trainer") -> dict[str, bytes]:
     """The files of a checkpoint: every network, its average, the state of everything else, and the options."""
@@ -61,9 +63,13 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     trainer.iter, trainer.validated, trainer.set_aside = state["iter"], state["validated"], state["set_aside"]
     trainer.validator.best = state["best"]
     trainer.update.load_state_dict(state["update"])
+    lengths = _lengths(trainer)
     for phase in trainer.task.phases:
         phase.optimizer.load_state_dict(state["optimizers"][phase.name])
         trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.stage_iter)
+    for name, kept in _lengths(trainer).items():
+        if kept != lengths[name]:
+            trainer.log.warning(f"changed since the checkpoint: {name}: {kept} -> {lengths[name]}{_STAYS}")
 
 
 def begin_from(trainer: "Trainer", checkpoint: Checkpoint) -> None:
@@ -82,10 +88,16 @@ def begin_from(trainer: "Trainer", checkpoint: Checkpoint) -> None:
 
 
 def _changes(before: Any, now: Any) -> Iterator[str]:
-    """What differs between two sets of options; the optimizer's own settings go on as they were saved."""
+    """What differs between two sets of options; optimizers' and schedulers' settings go on as they were saved."""
     for key, old, new in differences(before, now):
-        kept = "; the checkpoint's stays" if key.startswith("train.optim_") else ""
+        kept = _STAYS if key.startswith(("train.optim_", "train.scheduler.")) else ""
         yield f"{key}: {old} -> {new}{kept}"
+
+
+def _lengths(trainer: "Trainer") -> dict[str, int]:
+    """The iterations over which schedules run that are made for the length of the training."""
+    schedulers = [schedule.scheduler for schedule in trainer.schedules.values()]
+    return {f"length of {type(s).__name__}": s.total_iter for s in schedulers if hasattr(s, "total_iter")}
 
 
 def _parts(trainer: "Trainer") -> dict[str, str]:

@@ -206,7 +206,7 @@ class Trainer:
     def _raise_if_diverged(self) -> None:
         if self.update.in_row >= self.train.max_nonfinite:
             raise Fault(
-                f"iteration {self.iter}: the last {int(self.update.in_row)} steps had a loss or gradient that is no "
+                f"iteration {self.iter}: the last {self.update.in_row} steps had a loss or gradient that is no "
                 "finite number; lower the learning rate, set train.grad_clip, or use bf16 instead of fp16"
             )
 

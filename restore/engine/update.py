@@ -26,7 +26,12 @@ class Update:
         self.grad_clip = grad_clip
         self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
         self.skipped = torch.zeros((), dtype=torch.int64, device=device)  # steps of the whole run
-        self.in_row = torch.zeros((), dtype=torch.int64, device=device)  # the last ones, without a good one between
+        self.rows: dict[str, Tensor] = {}  # by phase, its last ones without a good one between
+
+    @property
+    def in_row(self) -> int:
+        """The skipped steps in a row of the phase that has most of them; a discriminator may be well meanwhile."""
+        return max(map(int, self.rows.values()), default=0)
 
     def autocast(self) -> AbstractContextManager[object]:
         """The context a forward pass runs in."""
@@ -60,16 +65,17 @@ class Update:
             optimizer.step()
         optimizer.zero_grad()
         self.skipped += ~finite
-        self.in_row = torch.where(finite, 0, self.in_row + 1)
+        self.rows[phase.name] = torch.where(finite, 0, self.rows.get(phase.name, 0) + 1)
         return norm
 
     def state_dict(self) -> dict[str, Any]:
         """The counts, and the scaler's state."""
-        return {"skipped": int(self.skipped), "in_row": int(self.in_row), "scaler": self.scaler.state_dict()}
+        rows = {name: int(count) for name, count in self.rows.items()}
+        return {"skipped": int(self.skipped), "rows": rows, "scaler": self.scaler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Goes on from `state_dict`."""
         self.skipped.fill_(state["skipped"])
-        self.in_row.fill_(state["in_row"])
+        self.rows = {name: torch.tensor(count, device=self.device) for name, count in state["rows"].items()}
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

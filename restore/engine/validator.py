@@ -90,9 +90,10 @@ class Validator:
         label, means = self._label(name), table.means("model")
         for text in table.set_aside.values():
             self.log.warning(f"not scored: {text}")
-        for note in {f"{label}: {note}": None for note in table.notes}.keys() - self.told:
-            self.log.warning(note)
-            self.told.add(note)
+        for note in (f"{label}: {note}" for note in table.notes):
+            if note not in self.told:
+                self.log.warning(note)
+                self.told.add(note)
         shown = "  ".join(f"{metric}: {value:.4f}" for metric, value in means.items())
         self.log.info(f"validation {label} ({len(table.keys)} pictures) at {iteration}: {shown}")
         board.scalars({f"metrics/{label}/{metric}": value for metric, value in means.items()}, iteration)

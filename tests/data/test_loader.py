@@ -186,6 +186,18 @@ def test_killed_worker_is_told():
         batches(Deadly(), workers=1)
 
 
+def test_worker_that_dies_while_it_hands_over_is_told():
+    def cut_off():
+        with train_batches(Source(), seed=0, batch_size=4, enlarge=1, workers=2, start=0, stop=9, pin=False) as made:
+            next(made)
+            os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+            raise ConnectionResetError  # as its half of a socket is closed
+
+    with pytest.raises(Fault, match="a data worker died"):
+        cut_off()
+    assert multiprocessing.active_children() == []
+
+
 class Unshareable(Source):
     """No memory is left for what a worker hands over, which its queue's thread finds out."""
 

@@ -62,9 +62,27 @@ def test_a_step_without_a_finite_loss_is_skipped_and_counted(lab, monkeypatch, c
     assert equal(seen[4], seen[6])
     assert not equal(seen[6], seen[7])
     assert state["skipped"] == 2
-    assert state["in_row"] == 0
+    assert state["rows"] == {"g": 0}
     assert "skipped: 2" in capsys.readouterr().out
     assert all(value.isfinite().all() for value in load_file(last(run).weights("network_g_ema")).values())
+
+
+def test_steps_in_a_row_are_counted_by_phase():
+    update = Update("fp32", None, torch.device("cpu"))
+    phases = {}
+    for name in ("g", "d"):
+        weight = nn.Parameter(torch.ones(()))
+        phases[name] = Phase(name, [], nn.Identity(), torch.optim.SGD([weight], lr=0.1), lambda step: {})
+    for factor in (NAN, 1.0, NAN, 1.0):  # the discriminator is well, the generator gets nowhere
+        for name, value in (("g", NAN), ("d", factor)):
+            update.backward(phases[name].parameters[0] * value)
+            update.apply(phases[name])
+    assert update.in_row == 4
+    assert int(update.skipped) == 6
+    again = Update("fp32", None, torch.device("cpu"))
+    again.load_state_dict(update.state_dict())
+    assert again.in_row == 4
+    assert again.state_dict() == update.state_dict()
 
 
 def test_skipped_steps_are_on_the_board(lab, monkeypatch):
