@@ -27,6 +27,7 @@ SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff",
 
 MOST_PIXELS = 1 << 28  # 0.8 GB of 8-bit RGB; more is taken for a bomb, a small file that asks for all memory
 _MOST_BYTES = 8 * MOST_PIXELS  # RGBA of 16 bits, not compressed
+_MOST_SCANS = 100  # of a JPEG; encoders write about ten
 
 # ANYDEPTH keeps 16 bits; COLOR turns gray, palette and CMYK into three channels, drops alpha and obeys EXIF rotation.
 _READ_FLAGS = cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH
@@ -49,6 +50,8 @@ def decode(data: bytes | memoryview, where: str) -> Image:
     """
     if not data:
         raise UnreadableImage(f"{where}: empty file")
+    if header(data) is None:  # OpenCV knows more formats, whose sizes nobody has checked
+        raise UnreadableImage(f"{where}: not a picture that is read here; save it as PNG, JPEG, WebP, TIFF or BMP")
     refuse_bomb(data, where)
     if _is_cut_short(data):
         raise UnreadableImage(f"{where}: the picture is cut short; copy or download the file again")
@@ -175,13 +178,15 @@ def to_uint8(picture: Tensor) -> NDArray[np.uint8]:
 
 
 def refuse_bomb(data: bytes | memoryview, where: str) -> None:
-    """Raises `UnreadableImage` for a header that asks for more than `MOST_PIXELS`, before anything is allocated."""
+    """Raises `UnreadableImage` for what asks for more than `MOST_PIXELS`, or for hours, before it is decoded."""
     known = header(data)
     if known and known.width * known.height > MOST_PIXELS:
         raise UnreadableImage(
             f"{where}: says that it has {known.width} x {known.height} pixels; at most {MOST_PIXELS / 1e6:.0f} "
             "megapixels are read; make it smaller or cut it in parts"
         )
+    if known and known.format == "JPEG" and bytes(data).count(b"\xff\xda") > _MOST_SCANS:
+        raise UnreadableImage(f"{where}: a JPEG of more than {_MOST_SCANS} scans, which would take hours to decode")
 
 
 def _is_cut_short(data: bytes | memoryview) -> bool:

@@ -1,4 +1,4 @@
-"""Pretrained files that losses and metrics need: address, SHA-256, licence, size; found, fetched once, verified.
+"""Pretrained files that losses, metrics and detectors need: address, hash, licence, size; found, fetched, verified.
 
 A file is looked for in the folder that RESTORE_WEIGHTS names (at any depth, by its name), then in the cache
 (RESTORE_CACHE, else `~/.cache/restore`), and fetched into the cache when neither has it. Nothing is used whose hash
@@ -246,8 +246,19 @@ def candidates(file: File) -> list[Path]:
         return found
     if not Path(folder).is_dir():
         raise UserError(f"{FOLDER}={folder}: no such folder")
-    below = [Path(root, name) for root, _, files in os.walk(folder, followlinks=True) for name in names & set(files)]
-    return sorted(below) + found
+    below = [Path(root, name) for root, files in _walked(folder) for name in names & set(files)]
+    return sorted(path for path in below if path.is_file()) + found
+
+
+def _walked(folder: str) -> Iterator[tuple[str, list[str]]]:
+    """Each folder at any depth and its files, behind links as well; once, though links may go round in circles."""
+    seen = set()
+    for root, folders, files in os.walk(folder, followlinks=True):
+        if (real := os.path.realpath(root)) in seen:
+            folders.clear()
+        else:
+            seen.add(real)
+            yield root, files
 
 
 def cache() -> Path:

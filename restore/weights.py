@@ -143,14 +143,14 @@ def _read(path: Path, param_key: str | None) -> Weights:
 
 def read_pickled(path: Path) -> Any:
     """What PyTorch saved in a file, without running any code in it. Raises `UserError`."""
-    _require_plain_archive(path)
+    require_plain_archive(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen kinds, from KeyError to UnpicklingError
         raise UserError(f"{path}: not a weights file that can be read safely ({type(error).__name__})") from error
 
 
-def _require_plain_archive(path: Path) -> None:
+def require_plain_archive(path: Path) -> None:
     """PyTorch's archives hold their tensors as they are: what unfolds to more than the file is a trap."""
     try:
         with zipfile.ZipFile(path) as archive:

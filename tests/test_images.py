@@ -12,6 +12,7 @@ import pytest
 from PIL import Image, features
 
 from restore import images
+from restore.errors import UserError
 from restore.image_header import header
 
 RNG = np.random.default_rng(0)
@@ -223,3 +224,37 @@ def test_written_is_read_back(tmp_path):
     images.write(tmp_path / "a" / "b.png", picture)
     assert np.array_equal(images.read(tmp_path / "a" / "b.png"), picture)
     assert [path.name for path in (tmp_path / "a").iterdir()] == ["b.png"]
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("before", [b"what stood there", None])
+def test_a_write_that_is_killed_half_way_leaves_what_stood_there(tmp_path, monkeypatch, before):
+    target = tmp_path / "a.png"
+    if before is not None:
+        target.write_bytes(before)
+    write_bytes = type(target).write_bytes
+
+    def dying(path, data):
+        write_bytes(path, data[: len(data) // 2])
+        raise Killed
+
+    monkeypatch.setattr(type(target), "write_bytes", dying)
+    with pytest.raises(Killed):
+        images.write(target, np.zeros((8, 8, 3), np.uint8))
+    assert (target.read_bytes() if target.exists() else None) == before
+
+
+def test_a_disk_that_refuses_leaves_what_stood_there_and_nothing_beside(tmp_path, monkeypatch):
+    target = tmp_path / "a.png"
+    target.write_bytes(b"what stood there")
+
+    def refusing(source, target):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", refusing)
+    with pytest.raises(UserError, match=r"a\.png: cannot write: No space left on device$"):
+        images.write(target, np.zeros((8, 8, 3), np.uint8))
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.png", b"what stood there")]

@@ -2,7 +2,6 @@
 
 import argparse
 import contextlib
-import hashlib
 import json
 import math
 from collections.abc import Mapping
@@ -70,7 +69,7 @@ def _checkpoint(path: Path) -> Facts:
     networks = {file.stem: _weights_file(file) for file in sorted(path.glob("*.safetensors"))}
     facts: Facts = {
         "checkpoint": str(path),
-        "experiment": options["name"],
+        "experiment": options.get("name"),
         "stage": state.get("stage"),
         "iter": checkpoint.iteration,
         "scale": options.get("scale", 1),
@@ -183,4 +182,6 @@ def _only(facts: Facts, keys: tuple[str, ...]) -> Facts:
 
 
 def _file(path: Path) -> Facts:
-    return {"bytes": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    from restore.pretrained import sha256_of
+
+    return {"bytes": path.stat().st_size, "sha256": sha256_of(path)}

@@ -166,11 +166,8 @@ class LmdbReader:
             self._inode, self._bytes = (self.path / "data.mdb").stat().st_ino, _bytes_of(self._env)
         self._require_whole()
         try:
-            with self._env.begin(buffers=True) as transaction:
-                found: memoryview | None = transaction.get(key.encode())
-                if found is not None and len(found) > self._bytes:  # to read it would be a bus error
-                    raise UnreadableImage(f"{self.where(key)}: longer than its file; copy or build the LMDB again")
-                data = None if found is None else bytes(found)
+            with self._env.begin() as transaction:
+                data: bytes | None = transaction.get(key.encode())
         except lmdb.Error as error:
             raise UnreadableImage(f"{self.where(key)}: {error}; copy or build the LMDB again") from error
         if data is None:

@@ -43,7 +43,7 @@ def translate(document: Document) -> Document:
     """
     ours = Document(document.file, copy.deepcopy(document.data), dict(document.marks), dict(document.names), WORDS)
     model = ours.data["model_type"]
-    if model not in MODELS:
+    if not isinstance(model, str) or model not in MODELS:
         place = f"{ours.mark(('model_type',))}: model_type"
         raise UserError(f"{place}: of BasicSR's models {', '.join(MODELS)} are known here so far, found `{model}`")
     relativistic = model == "ESRGANModel"
@@ -248,7 +248,7 @@ def _metric(t: Translation, at: Keys) -> None:
     if kind in OTHER_METRICS:
         t.note(at, f"`{kind}` is not known here yet; it is left out")
         t.pop(*at)
-    elif kind in METRICS:
+    elif isinstance(kind, str) and kind in METRICS:
         luma = t.pop(*at, "test_y_channel")
         section["type"] = METRICS[kind] + ("_y" if luma is True else "")
         if luma not in (None, True, False):

@@ -20,7 +20,11 @@ from restore.options.walk import marked_values, model_at, section_at, value_at
 from restore.registry import REGISTRIES, TASKS, Kind, Part, import_part_module
 
 LANDMARKS = "_landmarks.json"  # what `restore prepare landmarks` adds to a data set's name
-QUICK = ("degradations", "occlusions", "transforms")  # registries whose parts hold no data and no weights
+QUICK = (
+    "degradations",
+    "occlusions",
+    "transforms",
+)  # registries whose parts hold no weights and little data
 EVAL_NAME = re.compile(r"(val|test)(_\w+)?$")
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -297,7 +301,7 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
     misspelt = "losses" not in train and any(nearest(key, ["losses"]) for key in train)
     if isinstance(losses, dict) and not any(losses.values()) and not misspelt and not own:
         problems.add(("train", "losses"), "names no loss; such as `pixel: {type: L1Loss}`")
-    misnamed = any(loc[0] == "datasets" and len(loc) == 2 for loc in problems.found)
+    misnamed = any(loc[:1] == ("datasets",) and len(loc) == 2 for loc in problems.found)
     if section_at(data, ("datasets",)).get("train") is None and not misnamed:
         problems.add(("datasets", "train"), "is missing; training needs it")
     batch = section_at(data, ("datasets", "train")).get("batch_size", TrainData.model_fields["batch_size"].default)

@@ -25,7 +25,22 @@ _MERGE = _TAG + "merge"
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML's core scalars: unlike YAML 1.1, `1e-4` is a number, `12:30` and `2020-01-01` are words."""
+    """YAML's core scalars: unlike YAML 1.1, `1e-4` is a number, `12:30` and `2020-01-01` are words.
+
+    Stops at the first bracket or indentation that is too deep: the scanner's time grows with the square of the depth.
+    """
+
+    def fetch_flow_collection_start(self, kind: Any) -> None:
+        self._stop_at(self.flow_level)
+        super().fetch_flow_collection_start(kind)
+
+    def add_indent(self, column: int) -> Any:
+        self._stop_at(len(self.indents))
+        return super().add_indent(column)
+
+    def _stop_at(self, depth: int) -> None:
+        if depth > MAX_DEPTH:
+            raise RecursionError
 
 
 _Loader.yaml_implicit_resolvers = {}
@@ -136,6 +151,14 @@ def parse_value(text: str, source: str) -> Any:
         raise UserError(str(error).replace(f"{source}:1:", f"{source}:", 1)) from error  # it has but one line
 
 
+def parse_section(text: str, flag: str, example: str) -> dict[str, Any]:
+    """A section that a flag gives, written as `{type: UNet}`. Raises `UserError`, with the example, if it is none."""
+    section = parse_value(text, flag)
+    if not isinstance(section, dict):
+        raise UserError(f"{flag} {text}: write it as '{example}'")
+    return section
+
+
 def _compose(text: str, file: str) -> yaml.Node:
     try:
         node: yaml.Node | None = yaml.compose(text, Loader=_Loader)
@@ -143,6 +166,8 @@ def _compose(text: str, file: str) -> yaml.Node:
         raise UserError(_syntax_message(error, text, file)) from error
     except RecursionError as error:
         raise UserError(f"{file}:1: nested more than {MAX_DEPTH} levels deep; flatten it") from error
+    except (ValueError, OverflowError) as error:  # "\\UFFFFFFFF"
+        raise UserError(f"{file}:1: names a character that there is not ({error}); correct the `\\U...`") from error
     return node or yaml.ScalarNode(_TAG + "null", "", yaml.error.Mark(file, 0, 0, 0, None, 0))
 
 
@@ -152,13 +177,14 @@ class _Reader:
     def __init__(self, document: Document) -> None:
         self.document = document
         self.count = 0
+        self.merging = 0  # how many `<<` deep, which may go round in circles
 
     def error(self, node: yaml.Node, text: str) -> UserError:
         return UserError(f"{self.document.file}:{node.start_mark.line + 1}: {text}")
 
     def value(self, node: yaml.Node, loc: Loc) -> Any:
         self.count += 1
-        if self.count > MAX_NODES or len(loc) > MAX_DEPTH:
+        if self.count > MAX_NODES or len(loc) + self.merging > MAX_DEPTH:
             raise self.error(node, "the file unfolds into too much; remove nested aliases")
         if isinstance(node, yaml.MappingNode) and node.tag in _CONTAINERS:
             return self.mapping(node, loc)
@@ -206,10 +232,12 @@ class _Reader:
     def _merged(self, node: yaml.Node, loc: Loc) -> dict[str, Any]:
         sources = node.value if isinstance(node, yaml.SequenceNode) else [node]
         merged: dict[str, Any] = {}
+        self.merging += 1
         for source in reversed(sources):
             if not isinstance(source, yaml.MappingNode):
                 raise self.error(source, "`<<` takes a section, such as `<<: *defaults`")
             merged |= self.value(source, loc)
+        self.merging -= 1
         return merged
 
 

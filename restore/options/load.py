@@ -70,7 +70,10 @@ def shipped(path: Path) -> Path:
     """The recipe of an installed package that `options/x.yml` means where no checkout is around."""
     parts = path.parts[1:] if path.parts[:1] == ("options",) else path.parts
     recipe = RECIPES.joinpath(*parts)
-    return recipe if not path.exists() and not path.is_absolute() and recipe.is_file() else path
+    try:
+        return recipe if not path.exists() and not path.is_absolute() and recipe.is_file() else path
+    except (OSError, ValueError):  # no name that a file can have, which reading it tells
+        return path
 
 
 def read_extended(path: Path, above: tuple[Path, ...] = ()) -> Document:
@@ -92,10 +95,15 @@ def read_extended(path: Path, above: tuple[Path, ...] = ()) -> Document:
         raise UserError(f"{mark}: extends: takes the name of one option file, such as `extends: base.yml`")
     base_path = path.parent / base_name
     chain = (*above, path)
-    if base_path.resolve() in {file.resolve() for file in chain}:
+    try:
+        circles, is_there = base_path.resolve() in {file.resolve() for file in chain}, base_path.is_file()
+    except (OSError, ValueError) as error:  # a name that no file can have
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{mark}: extends: cannot look for it: {reason}; correct the name") from error
+    if circles:
         circle = " -> ".join(str(file) for file in (*chain, base_path))
         raise UserError(f"{mark}: extends: goes in a circle: {circle}; remove one of them")
-    if not base_path.is_file():
+    if not is_there:
         hint = nearest_beside(base_path)
         raise UserError(
             f"{mark}: extends: no file {base_path}{hint or '; it is looked for from the folder of this one'}"

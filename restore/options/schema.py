@@ -33,7 +33,7 @@ class TrainData(Part):
     """The training set: a part of DATASETS, and how it is drawn from."""
 
     name: str | None = None
-    batch_size: Positive = 16  # of one optimizer step's forward pass, over all processes
+    batch_size: Positive = 16  # of one optimizer step, over all processes
     num_workers: Count = 2
     dataset_enlarge_ratio: Positive = 1  # an epoch is this many passes
     degrade_on: Literal["worker", "device"] = "worker"  # where a `degradation` runs; for a GPU `device` is faster

@@ -41,9 +41,11 @@ def _check_names(document: Document) -> list[str]:
     stages = document.data.get(STAGES)
     for number, stage in enumerate(stages if isinstance(stages, list) else []):
         name = stage.get("name") if isinstance(stage, dict) else None
+        if not isinstance(name, str):
+            continue  # told by the schema
         if name in seen:
             lines.append(f"{document.mark((STAGES, number, 'name'))}: stages.{number}.name: `{name}` is written twice")
-        seen[str(name)] = number
+        seen[name] = number
     return lines
 
 

@@ -36,7 +36,6 @@ _RAW = frozenset(
         *(".pef", ".raf", ".raw", ".rw2", ".sr2", ".srf", ".srw", ".x3f"),
     }
 )
-_MOST_SCANS = 100  # encoders write about ten
 _RAW_TAG = 50706  # DNGVersion
 
 # OpenCV turns some AVIF twice and gives no 8 bits of a 10-bit one; 4.10 reads no GIF and turns no WebP.
@@ -82,8 +81,6 @@ def decode_photo(data: bytes, where: str, suffix: str = "") -> Photo:
         what = "a HEIC picture" if known else "no picture that is read here"
         raise UnreadableImage(f"{where}: {what}; save it as one of PNG, JPEG, WebP, TIFF, BMP, AVIF")
     images.refuse_bomb(data, where)
-    if known.format == "JPEG" and data.count(b"\xff\xda") > _MOST_SCANS:
-        raise UnreadableImage(f"{where}: a JPEG of more than {_MOST_SCANS} scans, which would take hours to decode")
     try:
         with warnings.catch_warnings(action="ignore"):  # what is wrong with a picture, we say
             return _Reader(data, where, known.format).photo(suffix)

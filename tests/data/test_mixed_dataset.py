@@ -7,7 +7,7 @@ from restore import images, keyed
 from restore.data.loader import train_batches
 from restore.data.mixed_dataset import MixedDataset
 from restore.errors import UserError
-from restore.registry import Part
+from restore.registry import DATASETS, Part
 
 
 @pytest.fixture
@@ -41,6 +41,11 @@ def test_every_picture_of_a_set_comes_as_often(three):
 def test_weights_that_do_not_fit(three, weights):
     with pytest.raises(UserError, match="3 data sets need as many weights"):
         MixedDataset(three, weights)
+
+
+def test_no_data_sets_are_refused():
+    with pytest.raises(ValueError, match="at least 1 item"):
+        DATASETS.build(Part(type="MixedDataset", datasets=[]))
 
 
 def test_unreadable_record_is_counted_once_under_its_own_name(three, tmp_path):
