@@ -401,6 +401,7 @@ def skipping_what_is_missing(words: Sequence[str] = ()) -> Iterator[None]:
         raise
 
 
+@pytest.mark.slow
 def test_a_script_in_a_process_of_its_own_does_the_same(folder):
     reader.call("infer", "photo.jpg", "--task", "sr", "-o", "here", "--device", "cpu")
     words = [REPOSITORY / "restore/infer.py", "photo.jpg", "--task", "sr", "-o", "there", "--device", "cpu"]
@@ -408,6 +409,7 @@ def test_a_script_in_a_process_of_its_own_does_the_same(folder):
     assert (folder / "here/photo.jpg").read_bytes() == (folder / "there/photo.jpg").read_bytes()
 
 
+@pytest.mark.slow
 def test_the_page_starts_and_ends(tmp_path):
     """As docs/demo.md shows it, on a port that is free."""
     pytest.importorskip("gradio", reason="needs the extra `demo`")

@@ -94,18 +94,21 @@ def run(code: str, *paths: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", setup + code], capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("basicsr")
 def test_importing_it_makes_no_noise() -> None:
     done = run("from restore.guest import import_basicsr; print(import_basicsr().__name__)")
     assert (done.stdout, done.stderr) == ("basicsr\n", "")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("basicsr")
 def test_a_package_that_it_misses_is_told() -> None:
     done = run("sys.modules['tqdm'] = None\nfrom restore.guest import import_basicsr\nimport_basicsr()")
     assert done.stderr.rstrip().endswith("UserError: basicsr needs the package `tqdm`; `pip install tqdm`")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("basicsr")
 def test_it_is_imported_without_distutils() -> None:
     """Python 3.12 and later have none."""
@@ -124,6 +127,7 @@ print("imported")
     assert done.stdout == "imported\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("basicsr")
 def test_packages_that_register_into_basicsr_answer(tmp_path: Path) -> None:
     (tmp_path / "zoo.py").write_text(

@@ -9,7 +9,10 @@ from benchmarks.bad_input import Row, row_of
 
 SEED = 11
 
-pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is limited as Linux does it"),
+]
 
 
 def met(row: Row) -> None:

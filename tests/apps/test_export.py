@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import io
 import re
+import signal
 import sys
 
 import numpy as np
@@ -259,6 +260,20 @@ def test_mistakes_are_told(folder, monkeypatch, arguments, told):
         export("sr.safetensors", *arguments)
     assert told in str(error.value)
     assert sorted(folder.iterdir()) == before
+
+
+def test_nothing_is_left_where_sigterm_ends_it(folder, tmp_path, monkeypatch):
+    def end(source, path, half):
+        path.write_bytes(b"half")
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(export_weights, "write_safetensors", end)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(SystemExit) as ended:
+        export(folder / "sr.safetensors", tmp_path / "x.safetensors")
+    assert ended.value.code == 143
+    assert not list(tmp_path.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_a_diffusion_and_a_missing_package_are_told(folder, tmp_path, monkeypatch):

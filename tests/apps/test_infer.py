@@ -203,7 +203,7 @@ def test_networks_that_cannot_do_it_are_told(tmp_path, face, model, monkeypatch)
     sr.write_bytes(weights_bytes(network, {"arch": section, "scale": 2}))
     with pytest.raises(UserError, match="enlarges or cleans photos, which has no use for --mask"):
         run(*options, sr)
-    with pytest.raises(UserError, match=r"--mask .*nowhere: no such file or folder, and none of lower, face_mask"):
+    with pytest.raises(UserError, match=r"--mask .*: no such file or folder, and none of auto, lower, face_mask"):
         run(face, "--mask", tmp_path / "nowhere", "--whole", "-o", tmp_path / "out", "--model", model)
 
 

@@ -145,6 +145,7 @@ def test_without_matplotlib(two, tmp_path):
     assert done.stderr.splitlines()[-1] == "error: restore plot: needs matplotlib; pip install matplotlib"
 
 
+@pytest.mark.slow
 def test_stages_of_a_run(lab, tmp_path):
     """Two stages, trained for real."""
     import yaml

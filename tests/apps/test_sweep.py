@@ -250,6 +250,7 @@ def test_a_longer_training_goes_on(trained):
         trained.run("--point", 5)
 
 
+@pytest.mark.slow
 def test_a_point_that_fails_ends_no_other(place, faces):
     (place.root / "empty").mkdir()
     place.write(f"grid: {{datasets.train.dataroot_gt: [{place.root / 'empty'}, {faces}]}}\n")
@@ -263,6 +264,7 @@ def test_a_point_that_fails_ends_no_other(place, faces):
     assert bad["best val psnr ↑"] == ""
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed(place):
     place.write("grid: {manual_seed: [0, 1]}\n")
     long = ("train.total_iter=4000", "val.val_freq=4000", "logger.save_checkpoint_freq=5", "logger.print_freq=1")
@@ -291,6 +293,7 @@ def test_killed_in_the_middle_and_resumed(place):
     assert {last(point.folder).iteration for point in (first, second)} == {total}
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_killed_takes_its_point_along(place):
     place.write("grid: {manual_seed: [0, 1]}\n")
     long = ("train.total_iter=4000", "val.val_freq=4000", "logger.save_checkpoint_freq=5", "logger.print_freq=1")

@@ -23,6 +23,8 @@ from restore.data.drawn import draw_face
 from restore.weights import weights_bytes
 from tests.lab import REPOSITORY, run_infer
 
+pytestmark = pytest.mark.slow
+
 WAIT = 40  # seconds at most, on a machine that is busy otherwise
 
 

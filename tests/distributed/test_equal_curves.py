@@ -69,7 +69,11 @@ def shared_lab(tmp_path_factory, val_faces) -> Lab:
     return Lab(root, tiny_options(root / "faces", val_faces))
 
 
-@pytest.fixture(scope="module", params=TASKS)
+FAST = "gan"  # reductions with and without gradients, of the most phases
+PARAMS = [pytest.param(name, marks=[] if name == FAST else pytest.mark.slow) for name in TASKS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def alone(request, shared_lab):
     """The name of a task, and its run in one process."""
     return request.param, train(shared_lab, 1, *COMMON, *TASKS[request.param], runs=f"{request.param}_1")

@@ -76,7 +76,9 @@ def test_alone():
     assert str(Launch()).startswith("one process on ")
 
 
-@pytest.mark.parametrize("broken", [SRUN | {"SLURM_JOB_ID": "x"}, SRUN | {"SLURM_STEP_NODELIST": ""}])
+@pytest.mark.parametrize(
+    "broken", [SRUN | {"SLURM_JOB_ID": "x"}, SRUN | {"SLURM_STEP_NODELIST": ""}, SRUN | {"SLURM_NODEID": "9"}]
+)
 def test_a_broken_environment_is_told(broken):
     with pytest.raises(UserError, match="environment is incomplete .*; start with torchrun or srun"):
         Launch.of_environment(broken)

@@ -36,6 +36,7 @@ def validated(lab):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("best", ["psnr_y", "fd_squeezenet"])
 def test_the_best_checkpoint_and_its_figure(validated, best):
     alone, *shared = (validated(ranks, best) for ranks in (1, 2, 3))

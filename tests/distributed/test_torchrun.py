@@ -47,6 +47,7 @@ BLOWS = [
 ]
 
 
+@pytest.mark.slow
 def test_two_processes_end_as_one_does(lab):
     fp64 = "train.precision=fp64"
     finish(start(lab, TWO, fp64, runs="two"))

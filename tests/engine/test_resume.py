@@ -122,6 +122,18 @@ def test_what_changed_since_the_checkpoint_is_told(lab, capsys):
     told = capsys.readouterr().out
     assert "changed since the checkpoint: train.total_iter: 4 -> 6" in told
     assert "-> 0.0005; the checkpoint's stays" in told
+    assert "length of" not in told
+
+
+def test_a_schedule_that_does_not_grow_with_the_training_is_told(lab, capsys):
+    lab.train("train.scheduler={type: CosineLR, eta_min: 1e-5}", "train.total_iter=4")
+    longer = ("train.scheduler={type: CosineLR, eta_min: 1e-6}", "train.total_iter=6")
+    path = lab.train(*longer, flags=("--auto_resume",))
+    told = capsys.readouterr().out
+    assert "changed since the checkpoint: length of CosineLR: 4 -> 6; the checkpoint's stays" in told
+    assert "changed since the checkpoint: train.scheduler.eta_min: 1e-05 -> 1e-06; the checkpoint's stays" in told
+    schedule = last(path).state()["schedules"]["g"]["scheduler"]
+    assert (schedule["total_iter"], schedule["eta_min"]) == (4, 1e-5)
 
 
 def test_equal_runs_write_equal_files(lab):

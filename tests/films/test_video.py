@@ -236,6 +236,7 @@ def in_a_process(*arguments: object) -> subprocess.CompletedProcess:
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_killed_and_taken_up_again_it_is_the_same_film(tmp_path):
     source = write_film(tmp_path / "in.mp4", moving(170), uneven(170), sound="aac")
     whole = restore_video(source, tmp_path / "whole.mp4", painted, detector=Jittery())
@@ -277,7 +278,9 @@ def test_ctrl_c_says_how_to_go_on_and_parts_of_other_settings_are_not_used(tmp_p
     with pytest.raises(Preempted, match=r"96 of about 100 frames are in .*out.mkv.parts; the same command goes on"):
         restore_video(film, target, each, settings={"model": "one"})
     again, calls = interrupted_at(0)
+    (tmp_path / "out.mkv.parts" / ".frame_00000098.png.here.1.tmp").write_bytes(b"half")  # a kill left it
     done = restore_video(film, target, again, settings={"model": "two"})
+    assert not (tmp_path / "out.mkv.parts").exists()
     assert len(calls) == 100
     assert any("made with another settings; not used" in note for note in done.notes)
 
@@ -316,6 +319,7 @@ def test_a_folder_of_someone_elses_is_not_touched(tmp_path, film):
     assert (tmp_path / "out.mkv.parts" / "letter.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak is read from Linux's /proc")
 def test_memory_does_not_grow_with_the_film(tmp_path):
     """Peak of 20 s and of 200 s, 64 px, 10 frames a second, within 10 %; beyond the imports alone, within half."""

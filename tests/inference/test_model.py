@@ -191,6 +191,7 @@ def test_importing_restore_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_exported_files_are_models_too(folder, sr, unmask, tmp_path):
     pytest.importorskip("onnxscript", reason="the extra `export` is not installed")
     from restore import cli

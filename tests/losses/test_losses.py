@@ -94,6 +94,23 @@ def test_float32_whatever_the_precision_around(name):
         assert loss(name, pred, gt, **ALL[name]).item() == expected
 
 
+@pytest.mark.parametrize("name", sorted(ALL.keys() - {"TVLoss"}))
+def test_the_farther_off_the_dearer(name):
+    pred, gt = pair()
+    costs = [loss(name, gt + share * (pred - gt), gt, **ALL[name]).item() for share in (0, 0.5, 1)]
+    assert costs[0] + 2e-7 >= 0
+    assert costs[0] < costs[1] < costs[2]
+
+
+def test_pixel_losses_equal_numpys():
+    pred, gt = pair()
+    difference = pred.numpy().astype(np.float64) - gt.numpy()
+    assert loss("L1Loss", pred, gt).item() == pytest.approx(np.abs(difference).mean(), rel=1e-6)
+    assert loss("MSELoss", pred, gt).item() == pytest.approx((difference**2).mean(), rel=1e-6)
+    rounded = np.sqrt(difference**2 + 1e-4).mean()
+    assert loss("CharbonnierLoss", pred, gt, eps=1e-4).item() == pytest.approx(rounded, rel=1e-6)
+
+
 def test_huber_by_hand():
     """Off by 0.05: half its square. Off by 0.4: 0.1 * (0.4 - 0.05)."""
     gt = torch.zeros(1, 3, 2, 2)
