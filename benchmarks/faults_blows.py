@@ -117,7 +117,10 @@ def _disk_full(trial: Trial, run: Run, job: Job) -> Iterator[None]:
 def _read_only(trial: Trial, run: Run, job: Job) -> Iterator[None]:
     """The experiment's folder is mounted over itself: files that are open stay so, as after an error of the disk."""
     subprocess.run(["mount", "--bind", run.experiment, run.experiment], check=True)
-    subprocess.run(["mount", "-o", "remount,bind,ro", run.experiment], check=True)
+    remount = ["mount", "-o", "remount,bind,ro", str(run.experiment)]
+    while subprocess.run(remount, capture_output=True).returncode:  # busy, as long as the run writes a file there
+        if job.launcher.poll() is not None:
+            raise LookupError("the run has just ended")
     unmount = ["umount", "-l", str(run.experiment)]
     with _for_a_while(trial, lambda: subprocess.run(unmount, check=False, capture_output=True)):
         yield
