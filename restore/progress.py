@@ -23,7 +23,7 @@ def watched(results: Iterable[R], total: int, label: str, done: int = 0, lines: 
         return iter(results)
     if sys.stderr.isatty():
         return _bar(results, total, label, done)
-    return _lines(results, total, label) if lines else iter(results)
+    return _lines(results, total, label, done) if lines else iter(results)
 
 
 def duration(seconds: float) -> str:
@@ -49,13 +49,13 @@ def _bar(results: Iterable[R], total: int, label: str, done: int) -> Iterator[R]
         yield from progress.track(results, total=total, completed=done, description=label)
 
 
-def _lines(results: Iterable[R], total: int, label: str) -> Iterator[R]:
+def _lines(results: Iterable[R], total: int, label: str, done: int) -> Iterator[R]:
     start = told = time.monotonic()
     for count, result in enumerate(results, 1):
         yield result
         now = time.monotonic()
         if now - told >= _EVERY:
-            told, rate = now, count / (now - start)
+            told, rate, so_far = now, count / (now - start), done + count
             print(
-                f"{label}: {count:,} of {total:,}, {rate:.0f}/s, {(total - count) / rate:.0f} s left", file=sys.stderr
+                f"{label}: {so_far:,} of {total:,}, {rate:.0f}/s, {(total - so_far) / rate:.0f} s left", file=sys.stderr
             )

@@ -1,14 +1,25 @@
 """Number types with a range, for the signatures of parts and the sections of option files."""
 
-from typing import Annotated
+from typing import Annotated, TypeVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 LARGEST = 10**12  # more than any run counts to; far beyond it the lengths of loaders overflow
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Share = Annotated[float, Field(ge=0, le=1)]
+
+N = TypeVar("N", bound=float)
+
+
+def _ascending(limits: tuple[N, N]) -> tuple[N, N]:
+    if limits[0] > limits[1]:
+        raise ValueError("should have the smaller number first")
+    return limits
+
+
+Limits = Annotated[tuple[N, N], AfterValidator(_ascending)]  # the smallest and the largest number that may be drawn
 
 
 def multiples_around(number: int, divisor: int) -> str:

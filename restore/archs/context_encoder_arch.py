@@ -43,7 +43,7 @@ class ContextEncoder(nn.Module):
 
     Args:
         mask_channel: the network sees the mask as a fourth channel.
-        num_feat: channels of the first level; the last has eight times as many, those before it half as many each.
+        num_feat: an eighth of the smallest level's channels; each before has half as many, this at least.
         num_level: how many times the size is halved.
         num_bottleneck: channels of the code; 4000 published, most of the parameters.
         norm: behind all convolutions but the first and the last; `batch` needs batches of several pictures.

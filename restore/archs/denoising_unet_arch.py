@@ -51,6 +51,8 @@ class DenoisingUNet(nn.Module):
         super().__init__()
         widths = list(block_out_channels)
         _check(widths, attention_levels, attention_head_dim, norm_num_groups)
+        if widths[0] % 2 or widths[0] <= 2 * freq_shift:  # half are sines of the time
+            raise ValueError(f"block_out_channels: the first is {widths[0]}, not even and {2 + 2 * freq_shift} or more")
         self.grad_checkpointing = False
         self.multiple = 2 ** (len(widths) - 1)
         self.flip_sin_to_cos, self.freq_shift = flip_sin_to_cos, freq_shift

@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from restore.archs.blocks.residual import ResidualBlockNoBN, pixel_shuffle_steps, run_blocks
+from restore.archs.blocks.residual import ResidualBlockNoBN, pixel_shuffles, run_blocks
 from restore.ranges import Positive
 from restore.registry import ARCHS
 
@@ -45,10 +45,7 @@ class EDSR(nn.Module):
         self.conv_first = nn.Conv2d(num_in_ch, num_feat, 3, padding=1)
         self.body = nn.Sequential(*(ResidualBlockNoBN(num_feat, res_scale) for _ in range(num_block)))
         self.conv_after_body = nn.Conv2d(num_feat, num_feat, 3, padding=1)
-        layers: list[nn.Module] = []
-        for step in pixel_shuffle_steps(upscale):
-            layers += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
-        self.upsample = nn.Sequential(*layers)
+        self.upsample = nn.Sequential(*pixel_shuffles(num_feat, upscale))
         self.conv_last = nn.Conv2d(num_feat, num_out_ch, 3, padding=1)
 
     def forward(self, x: Tensor) -> Tensor:

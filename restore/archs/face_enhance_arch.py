@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.attention import ResidualGroup
-from restore.archs.blocks.residual import init_small, pixel_shuffle_steps, run_blocks
+from restore.archs.blocks.residual import init_small, pixel_shuffles, run_blocks
 from restore.ranges import Positive
 from restore.registry import ARCHS
 
@@ -56,10 +56,7 @@ class FaceEnhanceNet(_FaceNet):
         reduction: Positive = 4,
         upscale: Upscale = 4,
     ) -> None:
-        tail: list[nn.Module] = []
-        for step in pixel_shuffle_steps(upscale):
-            tail += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
-        tail.append(nn.Conv2d(num_feat, 3, 3, padding=1))
+        tail = [*pixel_shuffles(num_feat, upscale), nn.Conv2d(num_feat, 3, 3, padding=1)]
         super().__init__(num_feat, num_group, num_block, reduction, upscale, tail)
 
 

@@ -7,13 +7,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.attention import ResidualGroup
-from restore.archs.blocks.residual import pixel_shuffle_steps, run_blocks
+from restore.archs.blocks.residual import pixel_shuffles, run_blocks
 from restore.ranges import Positive
 from restore.registry import ARCHS
 
 
 class MeanShift(nn.Module):
-    """Adds `mean` to the channels: a fixed 1x1 convolution, for its keys `weight` and `bias` are in published files."""
+    """Adds `mean` to the channels: a fixed 1x1 convolution, for its keys `weight` and `bias` are in published files.
+
+    Autocast would round levels of 128 to 255 to whole ones.
+    """
 
     def __init__(self, mean: Tensor) -> None:
         super().__init__()
@@ -21,7 +24,8 @@ class MeanShift(nn.Module):
         self.register_buffer("bias", mean)
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, self.bias)
+        with torch.autocast("cpu" if x.is_meta else x.device.type, enabled=False):  # `meta` knows no autocast
+            return F.conv2d(x.to(self.weight.dtype), self.weight, self.bias)
 
 
 @ARCHS.register
@@ -58,10 +62,8 @@ class RCAN(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(colours, num_feat, 3, padding=1))
         groups = (ResidualGroup(num_feat, num_block, reduction) for _ in range(num_group))
         self.body = nn.Sequential(*groups, nn.Conv2d(num_feat, num_feat, 3, padding=1))
-        layers: list[nn.Module] = []
-        for step in pixel_shuffle_steps(upscale):
-            layers += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
-        self.tail = nn.Sequential(nn.Sequential(*layers), nn.Conv2d(num_feat, colours, 3, padding=1))
+        larger = nn.Sequential(*pixel_shuffles(num_feat, upscale))
+        self.tail = nn.Sequential(larger, nn.Conv2d(num_feat, colours, 3, padding=1))
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) to (N, C, H * upscale, W * upscale)."""

@@ -1,7 +1,6 @@
 """Data sets of pictures: pairs, GT with LQ made on the fly, and LQ alone."""
 
 import operator
-from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from typing import cast
 
@@ -37,9 +36,9 @@ class PictureDataset:
         self.lq_size = gt_size // scale if gt_size else None
         self.transforms = [TRANSFORMS.build(part) for part in transforms]
 
-    @abstractmethod
     def read(self, key: str, draws: Draws) -> Sample:
         """The sample, cropped and not yet augmented. Raises `images.UnreadableImage`."""
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return len(self.keys)

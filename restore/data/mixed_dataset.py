@@ -1,11 +1,17 @@
 """Several data sets drawn from with weights."""
 
+from typing import Annotated
+
+from pydantic import Field
+
 from restore.data.image_dataset import PictureDataset
 from restore.data.key_index import JoinedKeys
 from restore.data.sample import Sample
 from restore.errors import UserError
 from restore.keyed import Draws
 from restore.registry import DATASETS, DatasetPart
+
+Parts = Annotated[list[DatasetPart], Field(min_length=1)]
 
 
 @DATASETS.register
@@ -17,7 +23,7 @@ class MixedDataset:
         weights: how often each is drawn from, in proportion; None goes by their sizes.
     """
 
-    def __init__(self, datasets: list[DatasetPart], weights: list[float] | None = None) -> None:
+    def __init__(self, datasets: Parts, weights: list[float] | None = None) -> None:
         self.datasets: list[PictureDataset] = [DATASETS.build(part) for part in datasets]
         sizes = [len(dataset) for dataset in self.datasets]
         weights = weights or [float(size) for size in sizes]

@@ -8,11 +8,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.degradations.pictures import Degradation, Pictures, Size, stack
-from restore.degradations.resize import resize_matrix
+from restore.degradations.resize import TIE, resize_matrix
 from restore.keyed import Draws
 from restore.registry import DEGRADATIONS
-
-_TIE = 2.0**-28  # as in `resize.py`: a tie rounds up whatever the order of the additions
 
 
 @DEGRADATIONS.register
@@ -55,7 +53,7 @@ def _matrix(n_in: int, n_out: int, device: str) -> Tensor:
 
 
 def _rounded(levels: Tensor) -> Tensor:
-    return (levels + (0.5 + _TIE)).floor().clamp(0, 255)
+    return (levels + (0.5 + TIE)).floor().clamp(0, 255)
 
 
 def _inter_cubic(batch: Tensor, size: Size) -> Tensor:

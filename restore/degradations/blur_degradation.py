@@ -1,18 +1,17 @@
 """Blur: random Gaussian, generalised Gaussian, plateau and sinc kernels, as BasicSR mixes them."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field
 
-from restore.degradations.convolution import convolve
+from restore.degradations.convolution import Convolved
 from restore.degradations.kernels import Kernel, Profile, bivariate, isotropic, sinc
-from restore.degradations.pictures import Degradation, Pictures
 from restore.errors import UserError
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS
 
 Shape = Literal["iso", "aniso", "generalized_iso", "generalized_aniso", "plateau_iso", "plateau_aniso"]
@@ -39,7 +38,7 @@ MIXED: Mapping[Shape, float] = {
 
 
 @DEGRADATIONS.register
-class Blur(Degradation):
+class Blur(Convolved):
     """Convolves each picture with a random kernel, its border mirrored.
 
     Args:
@@ -47,7 +46,7 @@ class Blur(Degradation):
         kernel_size: the smallest and the largest side of a kernel, odd; all odd numbers between are as likely.
         sigma: range of the standard deviations in pixels.
         rotation: range of the angle of anisotropic kernels, in radians.
-        beta_gaussian: range of the exponent of generalised Gaussians; below and above 1 are as likely.
+        beta_gaussian: range of the exponent of generalised Gaussians, around 1; below and above 1 are as likely.
         beta_plateau: the same for plateaus.
         sinc_probability: how often a circular low-pass (ringing) takes the place of `kernels`.
         probability: how often there is a blur at all.
@@ -56,29 +55,27 @@ class Blur(Degradation):
     def __init__(
         self,
         kernels: Mapping[Shape, Weight] = MIXED,
-        kernel_size: tuple[KernelSize, KernelSize] = (7, 21),
-        sigma: tuple[Sigma, Sigma] = (0.2, 3.0),
-        rotation: tuple[float, float] = (-math.pi, math.pi),
-        beta_gaussian: tuple[Sigma, Sigma] = (0.5, 4.0),
-        beta_plateau: tuple[Sigma, Sigma] = (1.0, 2.0),
+        kernel_size: Limits[KernelSize] = (7, 21),
+        sigma: Limits[Sigma] = (0.2, 3.0),
+        rotation: Limits[float] = (-math.pi, math.pi),
+        beta_gaussian: Limits[Sigma] = (0.5, 4.0),
+        beta_plateau: Limits[Sigma] = (1.0, 2.0),
         sinc_probability: Share = 0.1,
         probability: Share = 1.0,
     ) -> None:
-        if kernel_size[0] % 2 == 0 or kernel_size[1] % 2 == 0:
-            raise UserError(f"Blur: kernel_size {list(kernel_size)} must be odd, so that a kernel has a centre")
+        _check_odd("Blur", kernel_size)
         if sum(kernels.values()) <= 0:
             raise UserError("Blur: kernels need at least one weight above 0")
+        for name, (low, high) in (("beta_gaussian", beta_gaussian), ("beta_plateau", beta_plateau)):
+            if not low <= 1 <= high:
+                raise UserError(f"Blur: {name} {[low, high]} must enclose 1: below and above it are drawn as often")
         self.shapes, weights = tuple(kernels), tuple(kernels.values())
         self.probabilities = [weight / sum(weights) for weight in weights]
         self.kernel_size, self.sigma, self.rotation = kernel_size, sigma, rotation
         self.beta: Mapping[Profile, tuple[float, float]] = {"generalized": beta_gaussian, "plateau": beta_plateau}
         self.sinc_probability, self.probability = sinc_probability, probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return convolve(pictures, [self.kernel(rng) for rng in draws])
-
     def kernel(self, rng: Draws) -> Kernel | None:
-        """A random kernel; None where nothing is blurred."""
         if rng.random() >= self.probability:
             return None
         size = odd_size(self.kernel_size, rng)
@@ -102,7 +99,7 @@ class Blur(Degradation):
 
 
 @DEGRADATIONS.register
-class Sinc(Degradation):
+class Sinc(Convolved):
     """A random circular low-pass: the ringing and overshoot that cameras and sharpening leave.
 
     Args:
@@ -113,23 +110,23 @@ class Sinc(Degradation):
 
     def __init__(
         self,
-        kernel_size: tuple[KernelSize, KernelSize] = (7, 21),
-        cutoff: tuple[Sigma, Sigma] = (math.pi / 3, math.pi),
+        kernel_size: Limits[KernelSize] = (7, 21),
+        cutoff: Limits[Sigma] = (math.pi / 3, math.pi),
         probability: Share = 0.8,
     ) -> None:
-        if kernel_size[0] % 2 == 0 or kernel_size[1] % 2 == 0:
-            raise UserError(f"Sinc: kernel_size {list(kernel_size)} must be odd, so that a kernel has a centre")
+        _check_odd("Sinc", kernel_size)
         self.kernel_size, self.cutoff, self.probability = kernel_size, cutoff, probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return convolve(pictures, [self.kernel(rng) for rng in draws])
-
     def kernel(self, rng: Draws) -> Kernel | None:
-        """A random kernel; None where nothing is filtered."""
         if rng.random() >= self.probability:
             return None
         size = odd_size(self.kernel_size, rng)
         return Kernel(sinc(size, rng.uniform(*self.cutoff))[0].astype(np.float32))
+
+
+def _check_odd(part: str, sizes: tuple[int, int]) -> None:
+    if sizes[0] % 2 == 0 or sizes[1] % 2 == 0:
+        raise UserError(f"{part}: kernel_size {list(sizes)} must be odd, so that a kernel has a centre")
 
 
 def odd_size(sizes: tuple[int, int], rng: Draws) -> int:

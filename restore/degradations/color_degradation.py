@@ -10,12 +10,12 @@ from torch import Tensor
 
 from restore.degradations.pictures import Degradation, Pictures
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS
 
 Factor = Annotated[float, Field(ge=0)]
 Turn = Annotated[float, Field(ge=-0.5, le=0.5)]
-Range = tuple[Factor, Factor]
+Range = Limits[Factor]
 
 _BT601 = (0.299, 0.587, 0.114)  # as in OpenCV's BGR2GRAY
 _TORCHVISION = (0.2989, 0.587, 0.114)  # as in torchvision's rgb_to_grayscale
@@ -60,7 +60,7 @@ class ColorJitter(Degradation):
         brightness: Range | None = (0.5, 1.5),
         contrast: Range | None = (0.5, 1.5),
         saturation: Range | None = (0.0, 1.5),
-        hue: tuple[Turn, Turn] | None = (-0.1, 0.1),
+        hue: Limits[Turn] | None = (-0.1, 0.1),
         probability: Share = 0.3,
     ) -> None:
         self.ranges = (brightness, contrast, saturation, hue)

@@ -9,14 +9,26 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from restore.degradations.kernels import Kernel, centred, trimmed
-from restore.degradations.pictures import Pictures
+from restore.degradations.pictures import Degradation, Pictures
 from restore.degradations.separable import apply_matrices, blur_matrix, mirrored
+from restore.keyed import Draws
 
 # Sides up to which OpenCV's sums of products beat a transform on one core; 7 takes a third of its time at 256 px.
 _DIRECT = 11
 
 # Weights below are left out of sums: subnormal numbers would make them ten times as slow.
 _TINY = 1e-20
+
+
+class Convolved(Degradation):
+    """Base of the blurs: each picture is convolved with a kernel that is drawn for it."""
+
+    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
+        return convolve(pictures, [self.kernel(rng) for rng in draws])
+
+    def kernel(self, rng: Draws) -> Kernel | None:
+        """A random kernel; None where the picture stays as it is."""
+        raise NotImplementedError
 
 
 def convolve(pictures: Pictures, kernels: Sequence[Kernel | None]) -> Pictures:

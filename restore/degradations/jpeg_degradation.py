@@ -13,7 +13,7 @@ from restore import images
 from restore.degradations.jpeg import jpeg
 from restore.degradations.pictures import Degradation, Pictures, Size
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS
 
 Quality = Annotated[float, Field(ge=1, le=100)]
@@ -32,7 +32,7 @@ class Jpeg(Degradation):
 
     def __init__(
         self,
-        quality: tuple[Quality, Quality] = (30, 95),
+        quality: Limits[Quality] = (30, 95),
         probability: Share = 1.0,
         codec: Literal["auto", "libjpeg", "tensor"] = "auto",
     ) -> None:

@@ -1,18 +1,16 @@
 """Blur that the camera makes: by its motion, and by its lens out of focus."""
 
 import math
-from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from restore.degradations.convolution import convolve
+from restore.degradations.convolution import Convolved
 from restore.degradations.kernels import Kernel
-from restore.degradations.pictures import Degradation, Pictures
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS
 
 Length = Annotated[float, Field(ge=0, le=99)]
@@ -22,7 +20,7 @@ _STEPS = 8  # samples a pixel, along a line and across a disk
 
 
 @DEGRADATIONS.register
-class MotionBlur(Degradation):
+class MotionBlur(Convolved):
     """Smears each picture along a straight line, as a camera does that moves evenly while the shutter is open.
 
     Args:
@@ -33,25 +31,21 @@ class MotionBlur(Degradation):
 
     def __init__(
         self,
-        length: tuple[Length, Length] = (3.0, 15.0),
-        angle: tuple[Angle, Angle] = (-math.pi / 2, math.pi / 2),
+        length: Limits[Length] = (3.0, 15.0),
+        angle: Limits[Angle] = (-math.pi / 2, math.pi / 2),
         probability: Share = 1.0,
     ) -> None:
         self.length = length
         self.angle = angle
         self.probability = probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return convolve(pictures, [self.draw(d) for d in draws])
-
-    def draw(self, draws: Draws) -> Kernel | None:
-        """A random kernel of this kind, or none."""
-        is_chosen, length, angle = draws.random() < self.probability, *_drawn(draws, self.length, self.angle)
+    def kernel(self, rng: Draws) -> Kernel | None:
+        is_chosen, length, angle = rng.random() < self.probability, *_drawn(rng, self.length, self.angle)
         return Kernel(motion_kernel(length, angle)) if is_chosen else None
 
 
 @DEGRADATIONS.register
-class DefocusBlur(Degradation):
+class DefocusBlur(Convolved):
     """Spreads each pixel over a disk, as a lens with a round aperture does that is focused nearer or farther.
 
     Args:
@@ -59,16 +53,12 @@ class DefocusBlur(Degradation):
         probability: how often.
     """
 
-    def __init__(self, radius: tuple[Length, Length] = (1.0, 5.0), probability: Share = 1.0) -> None:
+    def __init__(self, radius: Limits[Length] = (1.0, 5.0), probability: Share = 1.0) -> None:
         self.radius = radius
         self.probability = probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return convolve(pictures, [self.draw(d) for d in draws])
-
-    def draw(self, draws: Draws) -> Kernel | None:
-        """A random kernel of this kind, or none."""
-        is_chosen, radius = draws.random() < self.probability, *_drawn(draws, self.radius)
+    def kernel(self, rng: Draws) -> Kernel | None:
+        is_chosen, radius = rng.random() < self.probability, *_drawn(rng, self.radius)
         return Kernel(disk_kernel(radius)) if is_chosen else None
 
 
@@ -100,5 +90,5 @@ def _splatted(x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.floa
     return (kernel / len(x)).astype(np.float32)
 
 
-def _drawn(draws: Draws, *ranges: tuple[float, float]) -> tuple[float, ...]:
-    return tuple(float(draws.uniform(*limits)) for limits in ranges)
+def _drawn(rng: Draws, *ranges: tuple[float, float]) -> tuple[float, ...]:
+    return tuple(float(rng.uniform(*limits)) for limits in ranges)

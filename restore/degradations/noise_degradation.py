@@ -12,7 +12,7 @@ from torch import Tensor
 from restore.degradations.fields import normals, poisson
 from restore.degradations.pictures import Degradation, Pictures
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS
 
 _LUMA = (0.2989, 0.587, 0.114)  # torchvision's, which BasicSR uses
@@ -28,7 +28,7 @@ class GaussianNoise(Degradation):
         gray_probability: how often the three channels get the same noise.
     """
 
-    def __init__(self, sigma: tuple[Level, Level] = (1.0, 30.0), gray_probability: Share = 0.4) -> None:
+    def __init__(self, sigma: Limits[Level] = (1.0, 30.0), gray_probability: Share = 0.4) -> None:
         self.sigma, self.gray_probability = sigma, gray_probability
 
     def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
@@ -46,7 +46,7 @@ class PoissonNoise(Degradation):
         gray_probability: how often the three channels get the same noise, that of the luma.
     """
 
-    def __init__(self, scale: tuple[Level, Level] = (0.05, 3.0), gray_probability: Share = 0.4) -> None:
+    def __init__(self, scale: Limits[Level] = (0.05, 3.0), gray_probability: Share = 0.4) -> None:
         self.scale, self.gray_probability = scale, gray_probability
 
     def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:

@@ -1,7 +1,7 @@
 """What time does to a print: it fades, it is scratched, and dust lies on it. Drawn by this program."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import cv2
@@ -12,7 +12,7 @@ from pydantic import Field
 
 from restore.degradations.pictures import Degradation, Pictures, Size
 from restore.keyed import Draws
-from restore.ranges import Count, Share
+from restore.ranges import Count, Limits, Share
 from restore.registry import DEGRADATIONS
 
 Floats = NDArray[np.float32]
@@ -35,8 +35,8 @@ class Fade(Degradation):
 
     def __init__(
         self,
-        strength: tuple[Share, Share] = (0.1, 0.5),
-        sepia: tuple[Share, Share] = (0.0, 1.0),
+        strength: Limits[Share] = (0.1, 0.5),
+        sepia: Limits[Share] = (0.0, 1.0),
         probability: Share = 0.9,
     ) -> None:
         self.strength = strength
@@ -70,8 +70,32 @@ class Fade(Degradation):
         return [float(v) for v in (draws.uniform(*self.strength), draws.uniform(*self.sepia), *paper, *uneven)]
 
 
+class _Marks(Degradation):
+    """Base of light and dark marks on some pictures; they are drawn on the CPU, so that devices agree."""
+
+    probability: float
+
+    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
+        chosen = [n for n, d in enumerate(draws) if d.random() < self.probability]
+        if not chosen:
+            return pictures
+        part = pictures.select(chosen)
+        opacity = np.zeros((len(chosen), 2, *part.canvas.shape[2:]), np.float32)
+        for layers, number, (height, width) in zip(opacity, chosen, part.sizes, strict=True):
+            light, dark = np.zeros((2, height, width), np.float32)
+            self.paint(light, dark, draws[number])
+            layers[:, :height, :width] = light, dark
+        white, black = torch.from_numpy(opacity).to(part.canvas.device)[:, :, None].unbind(1)
+        lit = part.canvas + white * (_LIGHT - part.canvas)
+        return pictures.replaced(chosen, part.filled(lit + black * (_DARK - lit)))
+
+    def paint(self, light: Floats, dark: Floats, draws: Draws) -> None:
+        """Adds the marks of one picture (H, W) to its opacities of light and of dark ones."""
+        raise NotImplementedError
+
+
 @DEGRADATIONS.register
-class Scratches(Degradation):
+class Scratches(_Marks):
     """Thin lines, mostly upright and wobbling, that come and go: white where the emulsion went, else dark.
 
     Args:
@@ -83,9 +107,9 @@ class Scratches(Degradation):
 
     def __init__(
         self,
-        count: tuple[Count, Count] = (1, 8),
-        thickness: tuple[Thickness, Thickness] = (0.001, 0.004),
-        strength: tuple[Share, Share] = (0.3, 0.9),
+        count: Limits[Count] = (1, 8),
+        thickness: Limits[Thickness] = (0.001, 0.004),
+        strength: Limits[Share] = (0.3, 0.9),
         probability: Share = 0.8,
     ) -> None:
         self.count = count
@@ -93,11 +117,7 @@ class Scratches(Degradation):
         self.strength = strength
         self.probability = probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return _marked(pictures, draws, self.probability, self.paint)
-
     def paint(self, light: Floats, dark: Floats, draws: Draws) -> None:
-        """Adds the scratches of one picture to its opacities of light and of dark marks."""
         side = min(light.shape)
         for _ in range(int(draws.integers(self.count[0], self.count[1] + 1))):
             layer = light if draws.random() < 0.75 else dark
@@ -106,7 +126,7 @@ class Scratches(Degradation):
 
 
 @DEGRADATIONS.register
-class Dust(Degradation):
+class Dust(_Marks):
     """Specks, blotches and curled lint, light or dark.
 
     Args:
@@ -119,10 +139,10 @@ class Dust(Degradation):
 
     def __init__(
         self,
-        specks: tuple[Count, Count] = (5, 60),
-        lint: tuple[Count, Count] = (0, 4),
-        radius: tuple[Thickness, Thickness] = (0.001, 0.016),
-        strength: tuple[Share, Share] = (0.3, 0.95),
+        specks: Limits[Count] = (5, 60),
+        lint: Limits[Count] = (0, 4),
+        radius: Limits[Thickness] = (0.001, 0.016),
+        strength: Limits[Share] = (0.3, 0.95),
         probability: Share = 0.8,
     ) -> None:
         self.specks = specks
@@ -131,11 +151,7 @@ class Dust(Degradation):
         self.strength = strength
         self.probability = probability
 
-    def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
-        return _marked(pictures, draws, self.probability, self.paint)
-
     def paint(self, light: Floats, dark: Floats, draws: Draws) -> None:
-        """Adds the dust of one picture to its opacities of light and of dark marks."""
         side = min(light.shape)
         for _ in range(int(draws.integers(self.specks[0], self.specks[1] + 1))):
             layer = light if draws.random() < 0.6 else dark
@@ -145,24 +161,6 @@ class Dust(Degradation):
         for _ in range(int(draws.integers(self.lint[0], self.lint[1] + 1))):
             layer = light if draws.random() < 0.6 else dark
             _stroke(layer, _curled(draws, light.shape), 0.002 * side, draws.uniform(*self.strength), draws)
-
-
-def _marked(
-    pictures: Pictures, draws: Sequence[Draws], probability: float, paint: Callable[[Floats, Floats, Draws], None]
-) -> Pictures:
-    """The pictures with light and dark marks on some of them; marks are drawn on the CPU, so that devices agree."""
-    chosen = [n for n, d in enumerate(draws) if d.random() < probability]
-    if not chosen:
-        return pictures
-    part = pictures.select(chosen)
-    opacity = np.zeros((len(chosen), 2, *part.canvas.shape[2:]), np.float32)
-    for layers, number, (height, width) in zip(opacity, chosen, part.sizes, strict=True):
-        light, dark = np.zeros((2, height, width), np.float32)
-        paint(light, dark, draws[number])
-        layers[:, :height, :width] = light, dark
-    white, black = torch.from_numpy(opacity).to(part.canvas.device)[:, :, None].unbind(1)
-    lit = part.canvas + white * (_LIGHT - part.canvas)
-    return pictures.replaced(chosen, part.filled(lit + black * (_DARK - lit)))
 
 
 def _ramp(pictures: Pictures, angle: torch.Tensor) -> torch.Tensor:

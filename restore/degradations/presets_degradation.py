@@ -11,13 +11,13 @@ from restore.degradations.compose_degradation import Chain
 from restore.degradations.jpeg_degradation import Quality
 from restore.degradations.noise_degradation import Level
 from restore.degradations.resize_degradation import Factor, Weight
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import DEGRADATIONS, Part
 
-Sigmas = tuple[Sigma, Sigma]
-Levels = tuple[Level, Level]
-Factors = tuple[Factor, Factor]
-Qualities = tuple[Quality, Quality]
+Sigmas = Limits[Sigma]
+Levels = Limits[Level]
+Factors = Limits[Factor]
+Qualities = Limits[Quality]
 UpDownKeep = tuple[Weight, Weight, Weight]
 Section = dict[str, Any]
 
@@ -67,7 +67,7 @@ class gfpgan(_Preset):
         brightness: Range | None = (0.5, 1.5),
         contrast: Range | None = (0.5, 1.5),
         saturation: Range | None = (0.0, 1.5),
-        hue: tuple[Turn, Turn] | None = (-0.1, 0.1),
+        hue: Limits[Turn] | None = (-0.1, 0.1),
     ) -> None:
         jitter = {"brightness": brightness, "contrast": contrast, "saturation": saturation, "hue": hue}
         super().__init__(

@@ -13,18 +13,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.degradations.separable import blocks
 from restore.images import Image
 
 Downsample = Literal["bicubic", "bicubic_pil", "aliased_cv2"]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Window = tuple[int, int, int, int]
 
-# Rows that one matrix product makes: enough to keep BLAS busy, few enough that it meets few zeros of the band matrix.
-_BLOCK = 32
-
 # Lifts a tie that summation left a hair too low, so that it rounds up whatever the order of the additions. The values
 # are multiples of 1 / (16 scale^4), their errors below 1e-9.
-_TIE = 2.0**-28
+TIE = 2.0**-28
 
 
 @lru_cache(maxsize=32)
@@ -127,16 +125,14 @@ def _reach(rows: NDArray[np.float64]) -> tuple[int, int]:
 def _product(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
     """`matrix @ values` for a matrix that is zero away from its diagonal."""
     out = np.empty((len(matrix), values.shape[1]))
-    for start in range(0, len(matrix), _BLOCK):
-        rows = matrix[start : start + _BLOCK]
-        first, last = _reach(rows)
-        np.matmul(rows[:, first:last], values[first:last], out=out[start : start + _BLOCK])
+    for rows, used in blocks(matrix):
+        np.matmul(matrix[rows, used], values[used], out=out[rows])
     return out
 
 
 def _round(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """The nearest levels of `dtype`, ties upwards as in MATLAB; works in place."""
-    values += 0.5 + _TIE
+    values += 0.5 + TIE
     np.clip(values, 0, np.iinfo(dtype).max, out=values)
     return np.floor(values, out=values)
 

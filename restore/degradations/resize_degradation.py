@@ -13,12 +13,14 @@ from restore.degradations.pictures import Degradation, Pictures, Size
 from restore.degradations.separable import Matrix, apply_matrices, band
 from restore.errors import UserError
 from restore.keyed import Draws
+from restore.ranges import Limits
 from restore.registry import DEGRADATIONS
 
 Mode = Literal["area", "bilinear", "bicubic"]
 Factor = Annotated[float, Field(gt=0, le=64)]
 Weight = Annotated[float, Field(ge=0)]
-MODES: tuple[Mode, ...] = ("area", "bilinear", "bicubic")
+Modes = Annotated[tuple[Mode, ...], Field(min_length=1)]
+MODES: Modes = ("area", "bilinear", "bicubic")
 
 
 @DEGRADATIONS.register
@@ -34,9 +36,9 @@ class Resize(Degradation):
 
     def __init__(
         self,
-        scale: tuple[Factor, Factor] = (0.15, 1.5),
+        scale: Limits[Factor] = (0.15, 1.5),
         probabilities: tuple[Weight, Weight, Weight] = (0.2, 0.7, 0.1),
-        modes: tuple[Mode, ...] = MODES,
+        modes: Modes = MODES,
         of: Literal["picture", "target"] = "picture",
     ) -> None:
         if not scale[0] <= 1 <= scale[1] or sum(probabilities) <= 0:
@@ -70,7 +72,7 @@ class Downsample(Degradation):
         modes: the interpolations, all as likely.
     """
 
-    def __init__(self, factor: tuple[Factor, Factor] = (0.8, 8.0), modes: tuple[Mode, ...] = ("bilinear",)) -> None:
+    def __init__(self, factor: Limits[Factor] = (0.8, 8.0), modes: Modes = ("bilinear",)) -> None:
         self.factor, self.modes = factor, modes
 
     def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:
@@ -90,7 +92,7 @@ class ResizeToTarget(Degradation):
         modes: the interpolations, all as likely.
     """
 
-    def __init__(self, modes: tuple[Mode, ...] = MODES) -> None:
+    def __init__(self, modes: Modes = MODES) -> None:
         self.modes = modes
 
     def __call__(self, pictures: Pictures, draws: Sequence[Draws]) -> Pictures:

@@ -66,7 +66,7 @@ def _banded(planes: NDArray[np.float32], rows: Matrix, columns: Matrix) -> NDArr
 
 def _down(planes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
     out = np.empty((len(planes), len(matrix), planes.shape[2]), np.float32)
-    for rows, used in _blocks(matrix):
+    for rows, used in blocks(matrix):
         np.matmul(matrix[rows, used], planes[:, used], out=out[:, rows])
     return out
 
@@ -74,13 +74,13 @@ def _down(planes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
 def _across(planes: NDArray[np.float32], matrix: Matrix) -> NDArray[np.float32]:
     out = np.empty((planes.shape[0] * planes.shape[1], len(matrix)), np.float32)
     flat = planes.reshape(-1, planes.shape[2])
-    for rows, used in _blocks(matrix):
+    for rows, used in blocks(matrix):
         np.matmul(flat[:, used], matrix[rows, used].T, out=out[:, rows])
     return out.reshape(*planes.shape[:2], -1)
 
 
-def _blocks(matrix: Matrix) -> Iterator[tuple[slice, slice]]:
-    """Some rows at a time, with the columns that they use."""
+def blocks(matrix: NDArray[Any]) -> Iterator[tuple[slice, slice]]:
+    """Some rows of a band matrix at a time, with the columns that they use."""
     for start in range(0, len(matrix), _BLOCK):
         rows = slice(start, start + _BLOCK)
         used = np.flatnonzero(matrix[rows].any(axis=0))

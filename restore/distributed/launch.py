@@ -64,7 +64,7 @@ class Launch:
                 return _of_torchrun(environment)
             if "SLURM_PROCID" in environment and "SLURM_STEP_NUM_TASKS" in environment:  # a batch script has no step
                 return _of_srun(environment)
-        except (KeyError, ValueError) as error:
+        except (LookupError, ValueError) as error:
             raise UserError(
                 f"the launcher's environment is incomplete ({error}); start with torchrun or srun"
             ) from error

@@ -42,8 +42,7 @@ def joined(launch: Launch, settings: Waits, device_type: str) -> Iterator[Watch 
         device_type: `cuda` or `cpu`, by which the ranks talk through NCCL or gloo.
 
     Raises:
-        Fault: a rank did not come, or the port is taken.
-        RestoreError: what was raised inside.
+        Fault: a rank did not come, or the port is taken. What is raised inside passes only where this process is alone.
     """
     if launch.world == 1:
         yield None

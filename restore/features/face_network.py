@@ -1,8 +1,10 @@
 """What every network that tells faces apart is."""
 
-from typing import ClassVar, Self
+from typing import ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor
+
+from restore.features.load import Frozen
 
 Points = tuple[tuple[float, float], ...]
 
@@ -10,7 +12,7 @@ Points = tuple[tuple[float, float], ...]
 ARCFACE_TEMPLATE = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 
 
-class FaceNetwork(nn.Module):
+class FaceNetwork(Frozen):
     """Base of the networks that make a vector of an aligned face; frozen, and in evaluation for ever."""
 
     size: tuple[int, int] = (112, 112)  # height and width of its input
@@ -25,7 +27,3 @@ class FaceNetwork(nn.Module):
     def forward(self, faces: Tensor) -> Tensor:
         """(N, 3, *size) aligned RGB faces in [0, 1] to (N, D), of any length: their angles tell people apart."""
         raise NotImplementedError
-
-    def train(self, mode: bool = True) -> Self:
-        """Stays in evaluation, whatever the module that holds it is told."""
-        return super().train(False)

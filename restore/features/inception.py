@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.features.load import load_frozen
+from restore.features.load import Frozen, load_frozen
 
 SIZE = 299
 
@@ -157,7 +157,7 @@ class _Trunk(nn.Sequential):
             self.add_module(name, part)
 
 
-class Inception(nn.Module):
+class Inception(Frozen):
     """The 2,048 numbers of a picture that FID compares.
 
     Args:
@@ -169,11 +169,6 @@ class Inception(nn.Module):
         with torch.device("meta"):
             self.trunk = _Trunk()
         load_frozen(self.trunk, "inception", weights)
-
-    def train(self, mode: bool = True) -> "Inception":
-        """Stays in evaluation, whatever the module that holds it is told."""
-        super().train(False)
-        return self
 
     @torch.no_grad()
     def forward(self, pictures: Tensor) -> Tensor:

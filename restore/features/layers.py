@@ -7,12 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from restore.errors import UserError, nearest
-from restore.features.load import load_frozen
+from restore.features.load import Frozen, load_frozen
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-class FeatureNetwork(nn.Module):
+class FeatureNetwork(Frozen):
     """Frozen layers, one after the other, whose outputs are asked for by name.
 
     A subclass says what its layers are (`modules_by_name`, in order), which file they come from, and what the input
@@ -70,8 +70,3 @@ class FeatureNetwork(nn.Module):
             if kept:
                 found[name] = x.float()
         return found
-
-    def train(self, mode: bool = True) -> "FeatureNetwork":
-        """Stays in evaluation, whatever the module that holds it is told."""
-        super().train(False)
-        return self

@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,13 @@ from restore.errors import UserError
 from restore.weights import read_weights
 
 RANDOM = "random"
+
+
+class Frozen(nn.Module):
+    """Base of the feature networks, which stay in evaluation, whatever the module that holds them is told."""
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(False)
 
 
 def load_frozen(network: nn.Module, name: str, weights: str | None = None, prefix: str = "") -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from restore.errors import UserError
 from restore.features.layers import IMAGENET_MEAN, IMAGENET_STD
-from restore.features.load import load_frozen
+from restore.features.load import Frozen, load_frozen
 
 ADDRESS = "http://sceneparsing.csail.mit.edu/model/pytorch/ade20k-resnet50dilated-ppm_deepsup/encoder_epoch_20.pth"
 
@@ -83,7 +83,7 @@ class _Trunk(nn.Sequential):
         )
 
 
-class ResNetDilated(nn.Module):
+class ResNetDilated(Frozen):
     """The outputs of the four stages, frozen and in evaluation.
 
     Args:
@@ -115,8 +115,3 @@ class ResNetDilated(nn.Module):
             if name.startswith("layer"):
                 found.append(x.float())
         return found
-
-    def train(self, mode: bool = True) -> "ResNetDilated":
-        """Stays in evaluation, whatever the module that holds it is told."""
-        super().train(False)
-        return self

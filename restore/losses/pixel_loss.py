@@ -36,7 +36,7 @@ class CharbonnierLoss(Loss):
         eps: rounds the corner at zero; in squared units of [0, 1].
     """
 
-    def __init__(self, eps: float = 1e-12) -> None:
+    def __init__(self, eps: Annotated[float, Field(gt=0)] = 1e-12) -> None:
         super().__init__()
         self.eps = eps
 

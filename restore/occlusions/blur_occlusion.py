@@ -14,6 +14,7 @@ from restore.keyed import Draws
 from restore.occlusions.box_occlusion import Eyes, LowerFace, Mouth, Nose
 from restore.occlusions.occlusion import Mask, Occluded, Occlusion
 from restore.occlusions.region import RegionOcclusion, eye_distance, polygon, replaced
+from restore.ranges import Limits
 from restore.registry import OCCLUSIONS
 
 Where = Literal["all", "face", "lower", "eyes", "nose", "mouth"]
@@ -59,7 +60,7 @@ class Coarse(Occlusion):
         size: range of how coarse, in distances between the eyes.
     """
 
-    def __init__(self, region: Where, size: tuple[Size, Size]) -> None:
+    def __init__(self, region: Where, size: Limits[Size]) -> None:
         self.region = _REGIONS[region]()
         self.size = size
 
@@ -83,7 +84,7 @@ class Blur(Coarse):
         sigma: range of the standard deviation, in distances between the eyes.
     """
 
-    def __init__(self, region: Where = "face", sigma: tuple[Size, Size] = (0.1, 0.3)) -> None:
+    def __init__(self, region: Where = "face", sigma: Limits[Size] = (0.1, 0.3)) -> None:
         super().__init__(region, sigma)
 
     def coarse(self, picture: Image, mask: Mask, size: float) -> NDArray[Any]:
@@ -106,7 +107,7 @@ class Pixelate(Coarse):
         block: range of a block's side, in distances between the eyes.
     """
 
-    def __init__(self, region: Where = "face", block: tuple[Size, Size] = (0.15, 0.4)) -> None:
+    def __init__(self, region: Where = "face", block: Limits[Size] = (0.15, 0.4)) -> None:
         super().__init__(region, block)
 
     def coarse(self, picture: Image, mask: Mask, size: float) -> NDArray[Any]:

@@ -5,7 +5,7 @@ import cv2
 from restore import images
 from restore.errors import UserError
 from restore.faces.face import Face
-from restore.images import Polarity, UnreadableImage
+from restore.images import Polarity
 from restore.keyed import Draws
 from restore.occlusions.occlusion import Mask
 from restore.occlusions.region import Fill, RegionOcclusion
@@ -35,10 +35,6 @@ class MaskFile(RegionOcclusion):
 
     def region(self, height: int, width: int, face: Face, draws: Draws) -> Mask:
         path = self.paths[draws.integers(len(self.paths))]
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UnreadableImage(f"{path}: {error.strerror or error}") from error
-        mask = images.decode_mask(data, str(path), self.polarity)
+        mask = images.decode_mask(images.file_bytes(path), str(path), self.polarity)
         stretched: Mask = cv2.resize(mask, (width, height), interpolation=cv2.INTER_NEAREST_EXACT) > 0
         return stretched

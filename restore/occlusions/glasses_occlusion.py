@@ -11,7 +11,7 @@ from restore.occlusions.canvas import Canvas, blurred, lowered
 from restore.occlusions.light import Light
 from restore.occlusions.occlusion import Occluded, Occlusion
 from restore.occlusions.pose import Pose
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import OCCLUSIONS
 
 Kind = Literal["clear", "sun"]
@@ -37,9 +37,7 @@ class Glasses(Occlusion):
         tint: range of the opacity of sunglasses at their upper rim; further down they are up to a quarter clearer.
     """
 
-    def __init__(
-        self, kind: Literal["clear", "sun", "random"] = "random", tint: tuple[Share, Share] = (0.75, 0.98)
-    ) -> None:
+    def __init__(self, kind: Literal["clear", "sun", "random"] = "random", tint: Limits[Share] = (0.75, 0.98)) -> None:
         self.kinds: tuple[Kind, ...] = ("clear", "sun") if kind == "random" else (kind,)
         self.tint = tint
 

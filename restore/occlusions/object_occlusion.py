@@ -17,6 +17,7 @@ from restore.occlusions.pose import Pose
 from restore.occlusions.textures import Textures
 from restore.occlusions.worn import contact_shadow
 from restore.options.paths import DataPath, resolve
+from restore.ranges import Limits
 from restore.registry import OCCLUSIONS
 
 Size = Annotated[float, Field(gt=0, le=4)]
@@ -33,7 +34,7 @@ class Hand(Occlusion):
         shadow: whether it darkens what is beside it. Where it does belongs to the hole.
     """
 
-    def __init__(self, size: tuple[Size, Size] = (0.7, 1.0), shadow: bool = True) -> None:
+    def __init__(self, size: Limits[Size] = (0.7, 1.0), shadow: bool = True) -> None:
         self.size, self.shadow = size, shadow
 
     def __call__(self, picture: Image, face: Face, draws: Draws) -> Occluded:
@@ -61,9 +62,7 @@ class Blob(Occlusion):
         shadow: whether it darkens what is beside it. Where it does belongs to the hole.
     """
 
-    def __init__(
-        self, size: tuple[Size, Size] = (0.8, 2.0), texture: DataPath | None = None, shadow: bool = True
-    ) -> None:
+    def __init__(self, size: Limits[Size] = (0.8, 2.0), texture: DataPath | None = None, shadow: bool = True) -> None:
         self.size, self.shadow = size, shadow
         self.textures = Textures(resolve(texture)) if texture else None
 

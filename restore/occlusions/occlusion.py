@@ -12,6 +12,11 @@ from restore.keyed import Draws
 Mask = NDArray[np.bool_]  # (H, W), true where the picture no longer shows what was there
 
 
+def as_picture(mask: Mask) -> NDArray[np.uint8]:
+    """A mask (H, W) as a picture (H, W, 3), white where it is set."""
+    return np.repeat(np.where(mask, np.uint8(255), np.uint8(0))[:, :, None], 3, axis=2)
+
+
 class Occluded(NamedTuple):
     """A picture with something before it, and where. Outside the mask it is byte for byte as before."""
 

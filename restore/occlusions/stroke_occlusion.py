@@ -11,12 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import Draws
 from restore.occlusions.occlusion import Mask
 from restore.occlusions.region import Fill, RegionOcclusion, polygon
-from restore.ranges import Positive, Share
+from restore.ranges import Limits, Positive, Share
 from restore.registry import OCCLUSIONS
 
 Floats = NDArray[np.float64]
@@ -35,15 +34,10 @@ class FreeForm(RegionOcclusion):
     Args:
         area: range of the share of the picture that is hidden.
         fill: see `RegionOcclusion`.
-
-    Raises:
-        UserError: the range is empty.
     """
 
-    def __init__(self, area: tuple[Share, Share] = (0.0, 1.0), fill: Fill = "black") -> None:
+    def __init__(self, area: Limits[Share] = (0.0, 1.0), fill: Fill = "black") -> None:
         super().__init__(fill)
-        if area[0] > area[1]:
-            raise UserError(f"{type(self).__name__}: `area: {list(area)}` is empty; write the smaller share first")
         self.area = area
 
     def attempt(self, height: int, width: int, draws: Draws) -> Mask:
@@ -80,12 +74,12 @@ class Strokes(FreeForm):
 
     def __init__(
         self,
-        count: tuple[Positive, Positive] = (1, 6),
-        pieces: tuple[Positive, Positive] = (1, 5),
+        count: Limits[Positive] = (1, 6),
+        pieces: Limits[Positive] = (1, 5),
         angle: Positive = 4,
-        length: tuple[Share, Share] = (0.04, 0.8),
-        width: tuple[Share, Share] = (0.02, 0.4),
-        area: tuple[Share, Share] = (0.0, 1.0),
+        length: Limits[Share] = (0.04, 0.8),
+        width: Limits[Share] = (0.02, 0.4),
+        area: Limits[Share] = (0.0, 1.0),
         fill: Fill = "black",
     ) -> None:
         super().__init__(area, fill)
@@ -119,10 +113,10 @@ class Boxes(FreeForm):
 
     def __init__(
         self,
-        count: tuple[Positive, Positive] = (1, 3),
-        size: tuple[Share, Share] = (0.12, 0.6),
+        count: Limits[Positive] = (1, 3),
+        size: Limits[Share] = (0.12, 0.6),
         inset: Inset = 0.04,
-        area: tuple[Share, Share] = (0.0, 1.0),
+        area: Limits[Share] = (0.0, 1.0),
         fill: Fill = "black",
     ) -> None:
         super().__init__(area, fill)
@@ -152,8 +146,8 @@ class Shapes(FreeForm):
     def __init__(
         self,
         shape: Literal["polygon", "blob", "random"] = "random",
-        count: tuple[Positive, Positive] = (1, 3),
-        area: tuple[Share, Share] = (0.1, 0.4),
+        count: Limits[Positive] = (1, 3),
+        area: Limits[Share] = (0.1, 0.4),
         fill: Fill = "black",
     ) -> None:
         super().__init__(area, fill)
@@ -192,7 +186,7 @@ class Lama(FreeForm):
     strokes: ClassVar[Strokes]
     boxes: ClassVar[Boxes | None] = None
 
-    def __init__(self, area: tuple[Share, Share] = (0.0, 0.5), fill: Fill = "black") -> None:
+    def __init__(self, area: Limits[Share] = (0.0, 0.5), fill: Fill = "black") -> None:
         super().__init__(area, fill)
 
     def attempt(self, height: int, width: int, draws: Draws) -> Mask:
@@ -235,7 +229,7 @@ def of_size(mask: Mask, count: int) -> Mask:
 
 
 def _whole(limits: tuple[int, int], draws: Draws) -> int:
-    return int(draws.integers(limits[0], max(limits), endpoint=True))
+    return int(draws.integers(*limits, endpoint=True))
 
 
 def _pixels(shares: tuple[float, float], mask: NDArray[Any], draws: Draws) -> int:

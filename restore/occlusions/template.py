@@ -9,9 +9,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore import images
 from restore.errors import UserError
 from restore.faces.face import Floats
 from restore.occlusions.canvas import FAINTEST, Canvas
+from restore.occlusions.halves import at_most, halves
 
 CONFIG = "masks.cfg"
 _KEYS = ("mask_a", "mask_b", "mask_c", "mask_d", "mask_e", "mask_f")
@@ -20,9 +22,9 @@ _LARGEST = 768  # pixels a side that are kept
 
 @dataclass(frozen=True, eq=False)
 class Template:
-    """`sizes`: RGBA, colour times opacity, each half the one before. `points` (6, 2): shares of width and height."""
+    """`sizes`: RGBA, colour times opacity, in `halves`. `points` (6, 2): shares of width and height."""
 
-    sizes: tuple[NDArray[np.uint8], ...]
+    sizes: list[NDArray[np.uint8]]
     points: Floats
 
     @property
@@ -89,15 +91,17 @@ def _read(folder: Path, where: str, section: dict[str, str]) -> Template:
     picture = _read_rgba(file, where)
     height, width = picture.shape[:2]
     shares = (points + np.float32(0.5)) / np.array([width, height], np.float32)
-    return Template(_halves(picture), np.asarray(shares, np.float32))
+    return Template(halves(picture), np.asarray(shares, np.float32))
 
 
 def _read_rgba(file: Path, where: str) -> NDArray[np.uint8]:
     """(H, W, 4) uint8, the colours multiplied by the opacity."""
     try:
-        picture: Any = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    except OSError as error:
-        raise UserError(f"{where}: template {file}: {error.strerror or error}") from error
+        data = images.file_bytes(file)
+        images.refuse_bomb(data, str(file))
+        picture: Any = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except images.UnreadableImage as error:
+        raise UserError(f"{where}: template {error}") from error
     except cv2.error:
         picture = None  # of an empty file
     if picture is None or picture.ndim != 3 or picture.shape[2] != 4 or picture.dtype != np.uint8:
@@ -105,17 +109,4 @@ def _read_rgba(file: Path, where: str) -> NDArray[np.uint8]:
     picture = cv2.cvtColor(picture, cv2.COLOR_BGRA2RGBA)
     opacity = picture[..., 3:].astype(np.float32) / np.float32(255)
     picture[..., :3] = np.rint(picture[..., :3] * opacity)
-    scale = _LARGEST / max(picture.shape[:2])
-    if scale < 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(picture)
-
-
-def _halves(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
-    """The picture, and halves of it down to 16 pixels, so that small faces do not skip pixels of it."""
-    sizes = [picture]
-    while min(sizes[-1].shape[:2]) >= 32:
-        height, width = sizes[-1].shape[:2]
-        half = cv2.resize(sizes[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        sizes.append(np.asarray(half, np.uint8))
-    return tuple(sizes)
+    return at_most(np.asarray(picture), _LARGEST)

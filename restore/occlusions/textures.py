@@ -10,19 +10,20 @@ from restore.errors import UserError
 from restore.faces.face import Floats
 from restore.keyed import Draws
 from restore.occlusions.cloth import Place
+from restore.occlusions.halves import at_most, halves
 
 _LARGEST = 512  # pixels a side that are kept
 
 
 class Textures:
-    """The pictures of a folder, each kept in sizes that halve, so that the pixels of none are skipped."""
+    """The pictures of a folder, each in `halves`."""
 
     def __init__(self, folder: Path) -> None:
         """Raises `UserError`: no pictures there, or one that cannot be read."""
         files = list(images.find(folder))
         if not files:
             raise UserError(f"{folder}: no pictures in this folder of textures")
-        self._sizes = [_halves(_as_float(images.read(file))) for file in files]
+        self._sizes = [halves(_as_float(images.read(file))) for file in files]
 
     def drawn(self, place: Place, draws: Draws) -> Floats:
         """(h, w, 3): one of them, mirrored again and again over the mask at some size, angle and shift."""
@@ -41,17 +42,5 @@ class Textures:
 
 
 def _as_float(picture: images.Image) -> Floats:
-    scale = _LARGEST / max(picture.shape[:2])
-    if scale < 1:
-        picture = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
-    return picture.astype(np.float32) / np.float32(np.iinfo(picture.dtype).max)
-
-
-def _halves(picture: Floats) -> list[Floats]:
-    """The picture, and halves of it down to 16 pixels."""
-    sizes = [picture]
-    while min(sizes[-1].shape[:2]) >= 32:
-        height, width = sizes[-1].shape[:2]
-        half = cv2.resize(sizes[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        sizes.append(np.asarray(half, np.float32))
-    return sizes
+    kept = at_most(picture, _LARGEST)
+    return kept.astype(np.float32) / np.float32(np.iinfo(kept.dtype).max)

@@ -234,6 +234,8 @@ def test_sizes_that_do_not_fit_are_refused(height, width):
         ({"norm_num_groups": 3}, "8 is no multiple of the 3 norm_num_groups"),
         ({"attention_levels": [3]}, "there is no level 3, only 0 to 2"),
         ({"attention_head_dim": 3}, "16 is no multiple of attention_head_dim, 3"),
+        ({"block_out_channels": (9, 9, 9), "norm_num_groups": 3}, "the first is 9, not even and 4 or more"),
+        ({"block_out_channels": (2, 2, 2), "norm_num_groups": 2}, "the first is 2, not even and 4 or more"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused(args, told):

@@ -97,6 +97,18 @@ def test_rcans_colour_layers_are_fixed_and_in_its_files():
     assert not any("_mean" in name for name, _ in network.named_parameters())
 
 
+def test_rcan_under_autocast_keeps_levels_that_bfloat16_has_not():
+    """Between 128 and 255 it has whole numbers alone."""
+    network = RCAN(num_feat=8, num_group=1, num_block=1, upscale=1)
+    torch.nn.init.zeros_(network.tail[1].weight)
+    torch.nn.init.constant_(network.tail[1].bias, 100.0)  # a bfloat16
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        result = network(torch.rand(1, 3, 8, 8))
+    wanted = torch.tensor([0.4488, 0.4371, 0.4040]) + 100 / 255
+    assert result.dtype == torch.float32
+    assert (result - wanted.view(1, 3, 1, 1)).abs().max() < 1e-6
+
+
 SPANDREL = [
     (SAFMN, {"dim": 16, "n_blocks": 2}, "SAFMN", {"dim": 16, "n_blocks": 2}, (1, 3, 24, 40)),
     (RCAN, {"num_feat": 16, "num_group": 2, "num_block": 2, "reduction": 4}, "RCAN",

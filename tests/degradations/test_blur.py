@@ -143,5 +143,7 @@ def test_options_are_checked():
         DEGRADATIONS.build(Part(type="Blur", kernel_size=[8, 20]))
     with pytest.raises(UserError, match="above 0"):
         Blur(kernels={"iso": 0.0})
+    with pytest.raises(UserError, match=r"beta_plateau \[1.5, 2\] must enclose 1"):
+        Blur(beta_plateau=(1.5, 2))
     with pytest.raises(ValueError, match="skewed"):
         DEGRADATIONS.build(Part(type="Blur", kernels={"skewed": 1}))

@@ -69,7 +69,7 @@ def test_parts_blur_each_picture_by_its_own_kernel(name, args):
     made = part(Pictures.of(points, (31, 31)), [draws("m", n) for n in range(6)]).canvas
     kinds = set()
     for n, picture in enumerate(made):
-        kernel = part.draw(draws("m", n))
+        kernel = part.kernel(draws("m", n))
         weights = np.ones((1, 1)) if kernel is None else kernel.weights
         edge = len(weights) // 2
         found = picture[0, 15 - edge : 16 + edge, 15 - edge : 16 + edge].numpy()
@@ -81,5 +81,5 @@ def test_parts_blur_each_picture_by_its_own_kernel(name, args):
 def test_a_turn_of_the_camera_is_drawn_evenly():
     """Mean and variance of the length's and the angle's uniform distributions, through the kernels' moments."""
     part = DEGRADATIONS.build(Part(type="MotionBlur", length=[4, 16]))
-    spread = [np.trace(moments(part.draw(draws(n)).weights)[1]) for n in range(400)]
+    spread = [np.trace(moments(part.kernel(draws(n)).weights)[1]) for n in range(400)]
     assert np.mean(spread) == pytest.approx((16**3 - 4**3) / (3 * 12) / 12 + 0.2, abs=1)

@@ -11,7 +11,7 @@ import torch
 import yaml
 
 from restore import images
-from restore.degradations import blur_degradation, jpeg_degradation, noise_degradation, resize_degradation
+from restore.degradations import convolution, jpeg_degradation, noise_degradation, resize_degradation
 from restore.degradations.pictures import Pictures, stack
 from restore.degradations.pipeline import Pipeline
 from restore.degradations.resize import shrink
@@ -140,7 +140,7 @@ class Dry:
 
     def __init__(self, monkeypatch):
         self.log = []
-        monkeypatch.setattr(blur_degradation, "convolve", self.convolve)
+        monkeypatch.setattr(convolution, "convolve", self.convolve)
         monkeypatch.setattr(resize_degradation, "resize", self.resize)
         monkeypatch.setattr(jpeg_degradation, "_libjpeg", self.jpeg)
         for kind in ("GaussianNoise", "PoissonNoise"):

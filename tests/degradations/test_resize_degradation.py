@@ -11,6 +11,7 @@ from restore.degradations.pictures import Pictures, stack
 from restore.degradations.resize_degradation import MODES, Downsample, Plan, Resize, ResizeToTarget, resize
 from restore.errors import UserError
 from restore.keyed import draws
+from restore.registry import DEGRADATIONS, Part
 from tests.degradations.pairs import SIZES, TARGET, assert_same_alone_and_in_a_batch, pictures
 
 FACTORS = np.random.default_rng(0).uniform(0.15, 1.5, 25)
@@ -113,3 +114,9 @@ def test_smallest_and_target_sizes():
     assert Resize(probabilities=(0, 0, 1), of="target")(tiny, [draws(0)]).sizes == (TARGET,)
     with pytest.raises(UserError, match="must enclose 1"):
         Resize(scale=(1.2, 1.5))
+
+
+@pytest.mark.parametrize("kind", ["Resize", "Downsample", "ResizeToTarget"])
+def test_one_interpolation_at_least_is_needed(kind):
+    with pytest.raises(ValueError, match="at least 1 item"):
+        DEGRADATIONS.build(Part(type=kind, modes=[]))

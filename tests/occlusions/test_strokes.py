@@ -4,7 +4,6 @@ import cv2
 import numpy as np
 import pytest
 
-from restore.errors import UserError
 from restore.faces.face import Face
 from restore.keyed import draws
 from restore.occlusions.stroke_occlusion import Boxes, LamaMedium, LamaThick, LamaThin, Shapes, Strokes, of_size
@@ -31,11 +30,6 @@ def test_the_area_is_in_its_range(kind, limits, size):
     pixel = 1 / (size[0] * size[1])
     for area in areas(kind(area=limits), 4, size):
         assert low - pixel <= area <= high + pixel
-
-
-def test_an_empty_range_is_refused():
-    with pytest.raises(UserError, match=r"^Shapes: `area: \[0.4, 0.1\]` is empty[^\n]*$"):
-        Shapes(area=(0.4, 0.1))
 
 
 def test_growing_and_shrinking_keep_the_form():

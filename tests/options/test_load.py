@@ -310,7 +310,7 @@ def test_parts_that_refuse_what_they_are_given_are_told_with_their_place(tmp_pat
     with pytest.raises(UserError) as told:
         load(file)
     first, second, third, fourth = str(told.value).splitlines()[1:]
-    assert f"{file}:8: datasets.val.occlusion.0: LamaMedium: `area: [0.5, 0.2]` is empty" in first
+    assert first == f"{file}:8: datasets.val.occlusion.0.area: should have the smaller number first, found [0.5, 0.2]"
     assert f"{file}:9: datasets.val.occlusion.1.part: OneOf: 2 probabilities for 1 choices" in second
     for line, number, found in ((third, 10, "[3, 0]"), (fourth, 11, "[[3, 0, 0], [0, 0, 300]]")):
         assert line.startswith(f"{file}:{number}: datasets.val.occlusion.{number - 8}.fill: should be black, white")

@@ -6,12 +6,13 @@ from torch.nn import functional as F
 
 
 class ModulatedConv(nn.Module):
-    """A 3x3 convolution with each sample's style on its input channels: (N, C, H, W) and (N, S) to (N, C', H, W).
+    """A convolution with each sample's style on its input channels: (N, C, H, W) and (N, S) to (N, C', H, W).
 
     Scaling the input and then the output is the published scaling of the weights, at the price of no grouped
     convolution: both are linear in each channel.
 
     Args:
+        kernel: its side, odd.
         demodulate: brings each output channel to the size that a normal input would give it.
     """
 

@@ -31,6 +31,14 @@ def pixel_shuffle_steps(upscale: int) -> list[int]:
     return [2] * int(math.log2(upscale)) if upscale & (upscale - 1) == 0 else [upscale]
 
 
+def pixel_shuffles(num_feat: int, upscale: int) -> list[nn.Module]:
+    """Layers that enlarge features by `upscale`, their number kept: a convolution and a pixel shuffle for each step."""
+    layers: list[nn.Module] = []
+    for step in pixel_shuffle_steps(upscale):
+        layers += [nn.Conv2d(num_feat, num_feat * step**2, 3, padding=1), nn.PixelShuffle(step)]
+    return layers
+
+
 def run_blocks(body: nn.Sequential, x: Tensor, checkpointing: bool) -> Tensor:
     """Applies blocks in order; with `checkpointing` their activations are computed again in the backward pass."""
     for block in body:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from restore.data.sample import PICTURES, Sample
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import TRANSFORMS
 
 Zoom = Annotated[float, Field(gt=0, le=4)]
@@ -33,7 +33,7 @@ class RandomAffine:
 
     def __init__(
         self,
-        zoom: tuple[Zoom, Zoom] = (0.8, 1.2),
+        zoom: Limits[Zoom] = (0.8, 1.2),
         turn: Annotated[float, Field(ge=0, le=180)] = 15.0,
         shift: Share = 0.08,
         probability: Share = 1.0,

@@ -9,32 +9,43 @@ from pydantic import Field
 
 from restore.data.sample import Picture, Sample
 from restore.keyed import Draws
-from restore.ranges import Share
+from restore.ranges import Limits, Share
 from restore.registry import TRANSFORMS
 
 Factor = Annotated[float, Field(ge=0)]
 
 
+class _Scaled:
+    """Base: the distance from some level is multiplied by a random factor, now and then."""
+
+    def __init__(self, factor: Limits[Factor] = (0.7, 1.3), probability: Share = 0.5) -> None:
+        self.factor = factor
+        self.probability = probability
+
+    def __call__(self, sample: Sample, draws: Draws) -> Sample:
+        is_chosen, factor = draws.random() < self.probability, draws.uniform(*self.factor)
+        return scaled(sample, factor, self.center(sample)) if is_chosen else sample
+
+    def center(self, sample: Sample) -> float:
+        """The level that stays as it is, as a share of white."""
+        raise NotImplementedError
+
+
 @TRANSFORMS.register
-class RandomBrightness:
-    """Multiplies every sample by a random factor, with a probability: Pillow's `ImageEnhance.Brightness`.
+class RandomBrightness(_Scaled):
+    """Multiplies every level by a random factor, with a probability: Pillow's `ImageEnhance.Brightness`.
 
     Args:
         factor: range of the factor; 1 changes nothing.
         probability: how often.
     """
 
-    def __init__(self, factor: tuple[Factor, Factor] = (0.7, 1.3), probability: Share = 0.5) -> None:
-        self.factor = factor
-        self.probability = probability
-
-    def __call__(self, sample: Sample, draws: Draws) -> Sample:
-        is_chosen, factor = draws.random() < self.probability, draws.uniform(*self.factor)
-        return scaled(sample, factor, 0.0) if is_chosen else sample
+    def center(self, sample: Sample) -> float:
+        return 0.0
 
 
 @TRANSFORMS.register
-class RandomContrast:
+class RandomContrast(_Scaled):
     """Multiplies the distance from the picture's mean gray by a random factor: Pillow's `ImageEnhance.Contrast`.
 
     The mean is that of the GT, where there is one, for the LQ as well.
@@ -44,15 +55,8 @@ class RandomContrast:
         probability: how often.
     """
 
-    def __init__(self, factor: tuple[Factor, Factor] = (0.7, 1.3), probability: Share = 0.5) -> None:
-        self.factor = factor
-        self.probability = probability
-
-    def __call__(self, sample: Sample, draws: Draws) -> Sample:
-        is_chosen, factor = draws.random() < self.probability, draws.uniform(*self.factor)
-        if not is_chosen:
-            return sample
-        return scaled(sample, factor, mean_gray(sample["gt"] if "gt" in sample else sample["lq"]))
+    def center(self, sample: Sample) -> float:
+        return mean_gray(sample["gt"] if "gt" in sample else sample["lq"])
 
 
 def mean_gray(picture: Picture) -> float:
