@@ -44,8 +44,10 @@ def _add_what(group: Group, output: str | None) -> None:
 
 
 def _add_how(group: Group) -> None:
-    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
-    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"))
+    about = "what networks compute on (auto: CUDA, where there is one)"
+    group.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=about)
+    about = "what networks compute in (auto: fp16 on CUDA, else fp32)"
+    group.add_argument("--precision", default="auto", choices=("auto", "fp32", "bf16", "fp16"), help=about)
     about = (
         "side of the tiles of a large photo, in pixels; 0: none (auto: what memory allows, halved where it does not)"
     )

@@ -169,6 +169,15 @@ class Registry:
         args = {name: getattr(typed, name) for name in part.args}
         return entry.build(**args, **context)
 
+    def without_arguments(self) -> list[Entry]:
+        """The parts that can be built from their names alone."""
+        found = []
+        for entry in self:
+            with contextlib.suppress(ValueError, UserError):  # pydantic's errors are ValueErrors
+                self.build(Part(type=entry.name))
+                found.append(entry)
+        return found
+
     def discover(self) -> None:
         """Imports the built-in parts and installed plugins, once.
 

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     if args.opt:
         options = load(args.opt, overrides(args), testing=True)
     else:
-        from restore.apps.evaluate import document_for
+        from restore.apps.model_document import document_for
 
         document = document_for(args)
         for override in overrides(args):

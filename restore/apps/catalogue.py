@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from restore import images
 from restore.apps.degrade import CELL, tiled
 from restore.apps.fixed_set import Section
+from restore.apps.occlude_faces import detector_named
+from restore.apps.occluded_maker import OccludedMaker
 from restore.data.drawn import draw_face
 from restore.data.records import open_records
-from restore.errors import RestoreError
 from restore.faces.detector import Detector
 from restore.faces.face import Face
 from restore.keyed import Draws, draws
@@ -42,7 +43,7 @@ def write_catalogue(args: argparse.Namespace, sections: Sequence[Section]) -> No
     count = args.n or (DRAWS if sections else DRAWS_OF_ALL)
     faces = _faces(args, count)
     cells = [
-        _cell(f"{name}", *faces[number], parts, draws(args.seed, "preview", name, number), args.outline)
+        _cell(name, *faces[number], parts, draws(args.seed, "preview", name, number), args.outline)
         for name, parts in rows.items()
         for number in range(count)
     ]
@@ -59,17 +60,8 @@ def _named(sections: Sequence[Section]) -> str:
 
 def _without_arguments() -> tuple[dict[str, list[Part]], list[str]]:
     """A part of each occlusion that can be built from its name alone, and the names of the others."""
-    rows: dict[str, list[Part]] = {}
-    left_out: list[str] = []
-    for entry in OCCLUSIONS:
-        part = Part(type=entry.name)
-        try:
-            OCCLUSIONS.build(part)
-        except (ValueError, RestoreError):  # pydantic's errors are ValueErrors
-            left_out.append(entry.name)
-        else:
-            rows[entry.name] = [part]
-    return rows, left_out
+    rows = {entry.name: [Part(type=entry.name)] for entry in OCCLUSIONS.without_arguments()}
+    return rows, [entry.name for entry in OCCLUSIONS if entry.name not in rows]
 
 
 def _faces(args: argparse.Namespace, count: int) -> list[tuple[images.Image, Face]]:
@@ -77,11 +69,9 @@ def _faces(args: argparse.Namespace, count: int) -> list[tuple[images.Image, Fac
     if not args.input:
         drawn = [draw_face(args.seed, number, args.size or CELL) for number in range(count)]
         return [(face.image, Face.of_landmarks(face.landmarks - np.float32(0.5))) for face in drawn]
-    from restore.apps.occlude import OccludedMaker, detector_of
-
     records = open_records(str(args.input))
     maker = OccludedMaker(str(args.input), "masks", json.dumps([]), None, args.seed, args.size)
-    detector: Detector = DETECTORS.build(detector_of(args.detector or "aligned"))
+    detector: Detector = DETECTORS.build(detector_named(args.detector or "aligned"))
     found: list[tuple[images.Image, Face]] = []
     for key in records.keys:
         picture = maker.gt(key)

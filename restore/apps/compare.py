@@ -152,7 +152,7 @@ def models_of(args: argparse.Namespace) -> "dict[str, Options]":
 
 def _options(args: argparse.Namespace, name: str, path: str, network: str | None, task: str | None) -> "Options":
     """The options that `restore test --model` has for one model, and what is said here besides."""
-    from restore.apps.evaluate import document_for
+    from restore.apps.model_document import document_for
     from restore.engine.described import override_task
     from restore.options.check import validate
     from restore.options.document import Mark
@@ -196,9 +196,8 @@ def _methods(models: "Mapping[str, Options]", reference: str, device: "torch.dev
 
 def _facts(options: "Options | None") -> dict[str, Any]:
     """Which network a model is, and which file its weights came from; nothing of an interpolation."""
-    import hashlib
-
     from restore.options.paths import resolve
+    from restore.pretrained import sha256_of
     from restore.weights import locate
 
     if options is None or options.path.pretrain_network_g is None:
@@ -209,7 +208,7 @@ def _facts(options: "Options | None") -> dict[str, Any]:
         "network": network,
         "task": {"type": options.task.type, **options.task.args},
         "weights": str(weights),
-        "sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "sha256": sha256_of(weights),
     }
 
 

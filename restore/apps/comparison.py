@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,7 @@ from restore.engine.validation import Metric, Table
 from restore.keyed import Draws
 
 FEW = 20  # pictures, below which an interval is told to be too narrow
+BOOTSTRAP = {"interval": "percentile, over pictures", "resamples": RESAMPLES, "confidence": CONFIDENCE}
 
 
 @dataclass
@@ -107,16 +108,14 @@ class Comparison:
             "set_aside": self.table.set_aside,
             "notes": self.table.notes,
             "protocols": {name: metric.protocol for name, metric in self.metrics.items()},
-            "bootstrap": {"interval": "percentile, over pictures", "resamples": RESAMPLES, "confidence": CONFIDENCE},
+            "bootstrap": BOOTSTRAP,
             "reference": self.reference,
             "methods": methods,
         }
         return json.dumps(finite(facts), indent=1, ensure_ascii=False)
 
-    def _notes(self) -> Iterable[str]:
-        yield f"[low, high]: {CONFIDENCE:.0%} percentile bootstrap over pictures, {RESAMPLES:,} resamples"
-        if len(self.table.keys) < FEW:
-            yield f"with only {len(self.table.keys)} pictures these intervals are too narrow: read them as a hint"
+    def _notes(self) -> Iterator[str]:
+        yield from how_sure(len(self.table.keys))
         for name, metric in self.metrics.items():
             yield f"{name}: {metric.protocol}"
         yield from self.table.notes
@@ -137,6 +136,13 @@ def scores_csv(table: Table) -> str:
         for key, area, row in zip(table.keys, table.hole_areas, scores, strict=True)
     ]
     return _csv([["key", "method", *(["hole_area"] if holes else []), *metrics], *rows])
+
+
+def how_sure(pictures: int) -> Iterator[str]:
+    """What readers of intervals over so many pictures should know."""
+    yield f"[low, high]: {CONFIDENCE:.0%} percentile bootstrap over pictures, {RESAMPLES:,} resamples"
+    if pictures < FEW:
+        yield f"with only {pictures} pictures these intervals are too narrow: read them as a hint"
 
 
 def _columns(rows: list[dict[str, float]]) -> Values:

@@ -1,7 +1,6 @@
 """`restore prepare faces`: the largest face of each picture, cut out upright and in the frame of FFHQ."""
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from restore.errors import UserError
 from restore.faces.crop import Crop
 from restore.faces.face import Face
 from restore.options.paths import resolve
+from restore.pretrained import sha256_of
 
 
 @dataclass(frozen=True)
@@ -52,5 +52,5 @@ def run(args: argparse.Namespace) -> None:
     items = [Item(key, key) for key in keys if key in maker.points]
     if left := len(keys) - len(items):
         print(f"{source}: {left:,} of {len(keys):,} pictures without a face are left out")
-    about = {"faces": hashlib.sha256(file.read_bytes()).hexdigest()}
+    about = {"faces": sha256_of(file)}
     build(resolve(str(args.output)), maker, items, about, Work.of(args))

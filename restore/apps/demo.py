@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max_pixels", type=positive, default=24_000_000, metavar="N", help="of a photo, and of a result (24000000)"
     )
     parser.add_argument("--mark", action="store_true", help="say in a result's metadata that a model made it")
-    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"))
+    about = "what networks compute on (auto: CUDA, where there is one)"
+    parser.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda", "mps"), help=about)
     parser.set_defaults(run=run)
 
 

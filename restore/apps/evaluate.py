@@ -1,10 +1,7 @@
 """Scores a model on test sets: pictures, a row per picture, means with their protocol, and one picture to look at."""
 
-import argparse
 import hashlib
-import importlib.util
 import json
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,46 +15,20 @@ from restore.apps.judges import training_distances
 from restore.apps.parts import Facts, missing, part_file, score_part, together
 from restore.apps.report import ROWS_PER_SET, Report
 from restore.apps.scores import Scores, joint_markdown
-from restore.apps.shard import Shard
+from restore.apps.shard import WHOLE, Shard
 from restore.data.loader import SampleSource
 from restore.data.staging import build_dataset
 from restore.engine.baselines import baseline
-from restore.engine.described import inpainting_task, require_own, scale_of, wants_mask
 from restore.engine.device import pick_device, prepare_backend
 from restore.engine.methods import MODEL, RAW, model_methods
-from restore.engine.validation import (
-    Method,
-    Metric,
-    PictureMetric,
-    Scored,
-    Table,
-    build_metrics,
-    score,
-)
+from restore.engine.validation import Method, Metric, PictureMetric, Scored, Table, build_metrics, score
 from restore.errors import UserError
-from restore.options import document as doc
-from restore.options.document import Document, Loc, Mark
 from restore.options.paths import resolve
 from restore.options.schema import EvalData, Options
 from restore.pretrained import sha256_of
 from restore.progress import watched
-from restore.registry import ARCHS, METRICS
-from restore.tasks.networks import predicts_noise
-from restore.weights import locate, read_facts, read_weights
-
-WHOLE = Shard()
-
-_FLAGS: dict[Loc, str] = {  # where what `document_for` writes was said
-    ("name",): "--name",
-    ("datasets",): "--gt, --input",
-    ("datasets", "test", "occlusion"): "--occlusion",
-    ("datasets", "test", "dataroot_mask"): "--mask",
-    ("path",): "--model",
-    ("val", "metrics"): "--metrics",
-    ("val", "baselines"): "--baselines",
-    ("val", "tile"): "--tile",
-}
-_METRICS = {False: ("psnr", "ssim"), True: ("psnr", "psnr_hole", "ssim", "ssim_hole")}  # for inpainting or not
+from restore.registry import ARCHS
+from restore.weights import locate, read_facts
 
 
 @dataclass
@@ -123,87 +94,6 @@ def _weights_file(options: Options) -> Path | None:
         return locate(resolve(options.path.pretrain_network_g))
     brings = getattr(ARCHS.get(options.network_g.type).build, "brings_weights", False)
     return resolve(options.network_g.args["file"]) if brings else None
-
-
-def document_for(args: argparse.Namespace) -> Document:
-    """The option document that `restore test --model ...` stands for.
-
-    Raises:
-        UserError: the network is neither in the weights file nor given, or no pictures are named.
-    """
-    path = Path(args.model)
-    facts = read_weights(path).facts
-    if args.network_g:
-        network = doc.parse_value(args.network_g, "--network_g")
-    elif "arch" in facts:
-        require_own({"arch": facts["arch"]}, path)
-        network = facts["arch"]
-    elif importlib.util.find_spec("spandrel"):
-        network = {"type": "Spandrel", "file": args.model}
-    else:
-        raise UserError(
-            f"{path}: does not say which network it is for; add --network_g '{{type: MSRResNet, ...}}', or "
-            "`pip install spandrel`, which may know"
-        )
-    if not isinstance(network, dict):
-        raise UserError(f"--network_g {args.network_g}: write it as '{{type: MSRResNet, num_feat: 64}}'")
-    own = network.get("type") == "Spandrel"
-    inpainting = bool(args.occlusion or args.mask)
-    if not inpainting and wants_mask(network):
-        raise UserError(
-            f"{path}: {network['type']} has to be told what is missing; add --occlusion '[{{type: LowerFace}}]' to "
-            "--gt, or --mask DIR to --input and --gt"
-        )
-    scale = facts.get("scale") or scale_of(network)
-    data = {
-        "name": args.name or _named(str(facts.get("experiment") or path.stem)),
-        "scale": scale,
-        "network_g": network,
-        "datasets": {"test": {"name": _named(Path(args.gt or args.input or "test").stem), **_dataset_section(args)}},
-        "path": {} if own else {"pretrain_network_g": args.model},
-        "val": {
-            "metrics": {name: _bordered(name, args.crop_border) for name in args.metrics or _METRICS[inpainting]},
-            "baselines": args.baselines,
-            "tile": args.tile,
-            "save_img": True,
-            "report": bool(args.gt),
-        },
-    }
-    if predicts_noise(network) or inpainting:
-        data["task"] = inpainting_task(facts, network)
-    document = Document("restore test", data)
-    document.marks = {loc: Mark(flag) for loc, flag in _FLAGS.items()} | {(): Mark("restore test")}
-    document.marks[("network_g",)] = Mark("--network_g" if args.network_g else "--model")
-    return document
-
-
-def _named(text: str) -> str:
-    """A text as the name of a folder of results."""
-    return re.sub(r"[^\w.\-]", "_", text).lstrip(".-") or "test"
-
-
-def _bordered(metric: str, crop_border: int) -> dict[str, int]:
-    """A metric's section. Those of whole sets, and those with networks, compare whole pictures."""
-    known = metric not in METRICS or "crop_border" in METRICS.get(metric).parameters  # an unknown one is told later
-    return {"crop_border": crop_border} if known else {}
-
-
-def _dataset_section(args: argparse.Namespace) -> dict[str, Any]:
-    if args.occlusion:
-        if args.input or args.mask or not args.gt:
-            raise UserError("restore test: --occlusion hides a part of the pictures in --gt; leave --input, --mask out")
-        hidden = doc.parse_value(args.occlusion, "--occlusion")
-        return {"type": "OccludedImageDataset", "dataroot_gt": args.gt, "occlusion": hidden}
-    if args.mask and not (args.input and args.gt):
-        raise UserError("restore test: --mask says what is missing in --input; name that and --gt too")
-    if args.input and args.gt:
-        masks = {"dataroot_mask": args.mask, "mask_polarity": args.mask_polarity} if args.mask else {}
-        return {"type": "PairedImageDataset", "dataroot_lq": args.input, "dataroot_gt": args.gt, **masks}
-    if args.gt:
-        return {"type": "GTImageDataset", "dataroot_gt": args.gt}
-    if args.input:
-        return {"type": "SingleImageDataset", "dataroot_lq": args.input}
-    raise UserError("restore test: name pictures with --input, --gt or both")
 
 
 def _methods(options: Options) -> dict[str, Method]:

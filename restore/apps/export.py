@@ -4,9 +4,11 @@ import argparse
 import contextlib
 import os
 import platform
+import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from restore.errors import Fault, UserError, nearest
 
@@ -77,8 +79,9 @@ def _write(source: "Source", path: Path, suffix: str, args: argparse.Namespace) 
 
 @contextlib.contextmanager
 def beside(target: Path) -> Iterator[Path]:
-    """A path to write to that becomes `target` when all went well, and is gone otherwise."""
+    """A path to write to that becomes `target` when all went well, and is gone otherwise, after SIGTERM too."""
     path = target.with_name(f".{target.stem}.{platform.node()}.{os.getpid()}{target.suffix}")
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         yield path
@@ -89,6 +92,12 @@ def beside(target: Path) -> Iterator[Path]:
         raise UserError(f"{target}: cannot write: {error.strerror or error}") from error
     finally:
         path.unlink(missing_ok=True)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(signum: int, _: object) -> NoReturn:
+    """By itself SIGTERM would end the process without a clean-up."""
+    sys.exit(128 + signum)
 
 
 def _suffix(args: argparse.Namespace) -> str:

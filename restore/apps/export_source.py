@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from restore.errors import UserError
 from restore.inference.model import Model, load_model
-from restore.options import document as doc
+from restore.options.document import parse_section
 from restore.ranges import Positive
 from restore.registry import Part
 from restore.tasks.networks import predicts_noise
@@ -52,8 +52,8 @@ def read_source(name: str, network_g: str | None = None, added: str | None = Non
     Raises:
         UserError: as `load_model`; a diffusion, which does not answer in one call of its network; or wrong facts.
     """
-    section = None if network_g is None else _mapping(network_g, "--network_g", "'{type: MSRResNet, num_feat: 64}'")
-    more = {} if added is None else _mapping(added, "--facts", "'{title: Faces x4, faces: true}'")
+    section = None if network_g is None else parse_section(network_g, "--network_g", "{type: MSRResNet, num_feat: 64}")
+    more = {} if added is None else parse_section(added, "--facts", "{title: Faces x4, faces: true}")
     model = load_model(name, device="cpu", network_g=section)
     facts = dict(read_facts(model.path)) | ({"arch": section} if section else {})
     if predicts_noise(facts.get("arch") or {}):
@@ -61,13 +61,6 @@ def read_source(name: str, network_g: str | None = None, added: str | None = Non
     model.network.float().eval().requires_grad_(False).to(memory_format=torch.contiguous_format)
     facts |= {"scale": model.scale} | ({"size": model.size} if model.size else {}) | more
     return Source(model, _checked(facts))
-
-
-def _mapping(text: str, flag: str, example: str) -> dict[str, Any]:
-    section = doc.parse_value(text, flag)
-    if not isinstance(section, dict):
-        raise UserError(f"{flag} {text}: write it as {example}")
-    return section
 
 
 def _checked(facts: dict[str, Any]) -> dict[str, Any]:

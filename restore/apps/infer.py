@@ -220,11 +220,8 @@ class Work(NamedTuple):
             overwrite=self.overwrite,
         )
         _warn(job, done.notes)
-        return f"{job.target}: {done.frames:,} frames, {done.seconds:.1f} s" + (LOSSY if self._rebuilds else "")
-
-    @property
-    def _rebuilds(self) -> bool:
-        return isinstance(self.restorer, Rebuilder)
+        lossy = LOSSY if isinstance(restorer, Rebuilder) else ""
+        return f"{job.target}: {done.frames:,} frames, {done.seconds:.1f} s, {done.encoding}{lossy}"
 
     def _restored(self, key: str, picture: Image, faces: Sequence[Face] | None = None) -> Done:
         if isinstance(self.restorer, Rebuilder):

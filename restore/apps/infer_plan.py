@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, cast
 from restore.errors import UserError
 from restore.inference.model import Kind, kind_of
 from restore.inference.people import Choice
-from restore.options.document import parse_value
+from restore.options.document import parse_section, parse_value
 
 DEFAULTS: dict[str, str] = {"sr": "photo_x4", "unmask": "face_unmask"}  # the models that ship
 
@@ -28,9 +28,7 @@ def plan_of(args: argparse.Namespace) -> Plan:
     if args.model is None and word is None:
         raise UserError("which model? --model NAME or FILE, or --task sr or unmask for the one that ships")
     model = args.model or DEFAULTS[cast(str, word)]
-    network = parse_value(args.network_g, "--network_g") if args.network_g else None
-    if network is not None and not isinstance(network, dict):
-        raise UserError(f"--network_g {args.network_g} is none; write it as '{{type: UNet, ...}}'")
+    network = parse_section(args.network_g, "--network_g", "{type: UNet, ...}") if args.network_g else None
     wanted: Kind | None = "unmask" if args.mask or args.occlude else cast(Kind | None, word)
     kind = kind_of(model, network, wanted)
     if word not in (None, kind):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from restore.apps.arguments import positive
+from restore.apps.arguments import not_negative, positive
 from restore.apps.batch_script import Resources
 from restore.errors import UserError
 
@@ -20,7 +20,7 @@ CPU_CORES = 8  # of a job without GPUs, where --cpus says nothing
 
 def add_resources(parser: argparse._ActionsContainer) -> None:
     """Adds what a job may ask for."""
-    parser.add_argument("--gpus", type=_count, default=1, metavar="N", help="of each node (1); 0 trains on CPUs")
+    parser.add_argument("--gpus", type=not_negative, default=1, metavar="N", help="of each node (1); 0 trains on CPUs")
     parser.add_argument("--nodes", type=positive, default=1, metavar="N", help="nodes (1): 4 GPUs on 2 are 8 in all")
     parser.add_argument("--time", default="8:00:00", type=_wall, help="the wall, as SLURM writes it: 8:00:00, 2-12, 90")
     parser.add_argument("--partition", type=_word, metavar="NAME", help="the queue; `sinfo` lists them")
@@ -105,13 +105,6 @@ def _wall(text: str) -> str:
     if seconds < SHORTEST:
         raise argparse.ArgumentTypeError(f"`{text}` is {seconds} s, too short to start, train and save")
     return text
-
-
-def _count(text: str) -> int:
-    value = int(text)
-    if value < 0:
-        raise argparse.ArgumentTypeError(f"{value} is below 0")
-    return value
 
 
 def _matching(pattern: str, example: str) -> Callable[[str], str]:

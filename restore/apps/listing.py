@@ -2,6 +2,8 @@
 
 import argparse
 import inspect
+import os
+import sys
 import types
 import typing
 from collections.abc import Iterable, Sequence
@@ -20,13 +22,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("registry", nargs="?", help="archs, losses, metrics, ...; nothing lists these")
     parser.add_argument("name", nargs="?", help="one part, shown in full")
     parser.add_argument("--size", type=int, default=64, help="side of the input for which MACs are counted (64)")
+    about = "yours too, as under `plugins` in an option file; may be given several times"
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=about)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Lists. Raises `UserError` for an unknown registry or part."""
-    from restore.registry import REGISTRIES
+    """Lists. Raises `UserError` for an unknown registry or part, or a plugin that cannot be imported."""
+    from restore.registry import REGISTRIES, import_part_module
 
+    if args.plugin:
+        sys.path.append(os.getcwd())  # last, so that it shadows nothing
+    for module in args.plugin:
+        import_part_module(module)
     if args.registry is None:
         print("\n".join(f"{name:12} {', '.join(e.name for e in registry)}" for name, registry in REGISTRIES.items()))
         return

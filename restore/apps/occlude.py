@@ -1,20 +1,15 @@
 """`restore prepare occlude`: a fixed set of occluded faces with their masks, and a catalogue of what hides faces."""
 
 import argparse
-import hashlib
 import json
 import shutil
-import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any
 
 from restore import images
+from restore.apps.catalogue import write_catalogue
 from restore.apps.fixed_set import (
     MANIFEST,
     digest,
@@ -29,88 +24,22 @@ from restore.apps.fixed_set import (
     write_manifest,
 )
 from restore.apps.lmdb_build import attempt, build
-from restore.apps.makers import Item, RecordMaker
+from restore.apps.makers import Item
+from restore.apps.occlude_faces import detector_named, find_faces, merge_landmarks
+from restore.apps.occluded_maker import KINDS, OPTION, STREAM, Kind, OccludedMaker
 from restore.apps.pool import Work, in_order
-from restore.apps.shard import WHOLE, Shard, all_parts, part_of, parts_beside
-from restore.data.encode import encode, square
-from restore.data.landmarks import Landmarks, read_landmarks, write_landmarks
-from restore.data.lmdb_store import Record
+from restore.apps.shard import WHOLE, Shard, part_of, parts_beside
+from restore.data.encode import encode
 from restore.data.records import open_records
 from restore.errors import UserError
-from restore.faces.face import Face
-from restore.keyed import draws
-from restore.occlusions.compose_occlusion import Chain
-from restore.occlusions.occlusion import Mask, Occlusion
 from restore.options.paths import resolve
+from restore.pretrained import sha256_of
 from restore.progress import watched
-from restore.registry import DETECTORS, OCCLUSIONS, Part
 
-OPTION = OCCLUSIONS, "--occlusion"
-STREAM = "evaluate"  # a picture's draws are `keyed.draws(seed, STREAM, key)`, which `restore test` takes too
 LANDMARKS = "landmarks.json"
 LISTED = 8  # names told of the pictures that are set aside
 
-Kind = Literal["without_mask", "with_mask", "masks"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
 Told = dict[str, Any]  # of one picture, in the manifest
-
-
-@dataclass(frozen=True)
-class OccludedMaker(RecordMaker):
-    """Makes one of the three pictures of each face: as it was, with something before it, or where that is.
-
-    Args:
-        source: the folder or LMDB.
-        kind: which of the three. A mask is white where the face is hidden.
-        occlusion: what hides it, as JSON.
-        landmarks: a file of landmarks in these pictures; None: they are cut to FFHQ's frame.
-        seed: with a picture's key, what its draws come from.
-        size: brings pictures to a square of that side first.
-        compact: PNG records.
-    """
-
-    kind: Kind
-    occlusion: str
-    landmarks: str | None
-    seed: int
-    size: int | None
-    compact: bool = True
-
-    @cached_property
-    def hide(self) -> Occlusion:
-        return Chain(parts_of(json.loads(self.occlusion), *OPTION))
-
-    @cached_property
-    def points(self) -> Mapping[str, Landmarks]:
-        if not self.landmarks:
-            return {}
-        path = Path(self.landmarks)
-        return read_landmarks(path, list(json.loads(path.read_bytes())))  # a part's file knows that part's pictures
-
-    def records(self, item: Item) -> list[Record]:
-        return [encode(item.key, self.made(item.key)[self.kind], self.compact)]
-
-    def gt(self, key: str) -> images.Image:
-        picture = self.decoded(key)
-        return np.ascontiguousarray(square(picture, self.size, self.pictures.where(key)) if self.size else picture)  # type: ignore[return-value]
-
-    def made(self, key: str) -> dict[Kind, images.Image]:
-        """All three. Equal to what `OccludedImageDataset` yields for the same picture, landmarks and seed.
-
-        Raises:
-            UnreadableImage: the picture cannot be used, or shows no face.
-        """
-        gt = self.gt(key)
-        if self.landmarks and key not in self.points:
-            raise images.UnreadableImage(f"{self.pictures.where(key)}: no face was found")
-        face = Face.of_landmarks(self.points[key]) if self.landmarks else Face.aligned(*gt.shape[:2])
-        occluded, mask = self.hide(gt, face, draws(self.seed, STREAM, key))
-        return {"without_mask": gt, "with_mask": occluded, "masks": as_picture(mask)}
-
-
-def as_picture(mask: Mask) -> NDArray[np.uint8]:
-    """A mask (H, W) as a picture (H, W, 3), white where it is set."""
-    return np.repeat(np.where(mask, np.uint8(255), np.uint8(0))[:, :, None], 3, axis=2)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -123,8 +52,6 @@ def run(args: argparse.Namespace) -> None:
     parts_of(sections, *OPTION)
     with one_thread():
         if args.preview:
-            from restore.apps.catalogue import write_catalogue
-
             write_catalogue(args, sections)
         if args.output:
             maker = OccludedMaker(str(args.input), "masks", json.dumps(sections), None, args.seed, args.size)
@@ -166,7 +93,7 @@ def _make(
     write_manifest(output, about, work.shard)
     keys = work.shard.of(maker.pictures.keys)
     if maker.landmarks:
-        _find_faces(args, maker, keys, work.workers)
+        find_faces(args, maker, keys, work.workers)
     set_aside = _write_lmdbs(maker, output, work) if args.lmdb else _write(maker, output, keys, work.workers)
     return _pictures_in(_sets(args, output, work.shard), keys, work.workers), in_order_of(keys, set_aside)
 
@@ -178,7 +105,7 @@ def _merge(
     keys = maker.pictures.keys
     told, set_aside = merged(output, about, keys)
     if maker.landmarks:
-        _merge_landmarks(Path(maker.landmarks), keys)
+        merge_landmarks(Path(maker.landmarks), keys)
     if args.lmdb:
         _write_lmdbs(maker, output, work)
     return in_order_of(open_records(str(_sets(args, output, WHOLE)["masks"])).keys, told), set_aside
@@ -203,22 +130,13 @@ def _about(args: argparse.Namespace, maker: OccludedMaker) -> dict[str, Any]:
         path = resolve(str(args.landmarks))
         if not path.is_file():
             raise UserError(f"{path}: no such file of landmarks; `restore prepare landmarks` writes one")
-        faces: Any = {"landmarks": hashlib.sha256(path.read_bytes()).hexdigest()}
+        faces: Any = {"landmarks": sha256_of(path)}
     else:
-        faces = {"detector": detector_of(args.detector or "aligned").model_dump()}
+        faces = {"detector": detector_named(args.detector or "aligned").model_dump()}
     about = asdict(maker) | {"source": Path(maker.source).name, "occlusion": json.loads(maker.occlusion)}
     del about["kind"], about["landmarks"], about["compact"]
     about |= {"faces": faces, "files": "lmdb" if args.lmdb else "png", "mask_polarity": "white_missing"}
     return about | {"draws": f'draws(seed, "{STREAM}", key)', "versions": versions()}
-
-
-def detector_of(text: str) -> Part:
-    """The detector that an option names. Raises `UserError`."""
-    sections = sections_of(text, "--detector", "yunet")
-    if len(sections) > 1:
-        raise UserError(f"--detector {text}: names {len(sections)}; one finds the faces")
-    (part,) = parts_of(sections, DETECTORS, "--detector")
-    return part
 
 
 def _clear(output: Path) -> None:
@@ -227,75 +145,6 @@ def _clear(output: Path) -> None:
         shutil.rmtree(output / kind, ignore_errors=True)
         shutil.rmtree(output / f"{kind}.lmdb", ignore_errors=True)
     (output / LANDMARKS).unlink(missing_ok=True)
-
-
-# ------------------------------------------------------------------------------------------------------- the faces
-
-
-def _find_faces(args: argparse.Namespace, maker: OccludedMaker, keys: Sequence[str], workers: int) -> None:
-    """Writes where the faces are in those pictures, as the maker will see them, to the maker's file of landmarks."""
-    path = Path(str(maker.landmarks))
-    if path.is_file():  # before the run was killed
-        read_landmarks(path, keys)
-        return
-    find = _given(args, maker) if args.landmarks else _detected(detector_of(args.detector), maker)
-
-    def landmarks_or_why(key: str) -> Landmarks | str:
-        try:
-            return find(key)
-        except images.UnreadableImage as error:
-            return str(error)
-
-    results = watched(in_order(landmarks_or_why, keys, workers), len(keys), "faces")
-    found = dict(zip(keys, results, strict=True))
-    reasons = [points for points in found.values() if isinstance(points, str)]
-    if len(reasons) == len(found):
-        raise UserError(f"{maker.source}: no face in any of the {len(found):,} pictures; {reasons[0]}")
-    write_landmarks(path, {key: None if isinstance(points, str) else points for key, points in found.items()})
-
-
-def _merge_landmarks(path: Path, keys: Sequence[str]) -> None:
-    parts = all_parts(path, len(keys)).values()
-    found = {key: points for part in parts for key, points in json.loads(part.read_bytes()).items()}
-    write_landmarks(path, {key: None if found[key] is None else np.array(found[key]) for key in keys})
-
-
-def _detected(part: Part, maker: OccludedMaker) -> Callable[[str], Landmarks | str]:
-    own = threading.local()  # a detector is not for several threads at once
-
-    def find(key: str) -> Landmarks | str:
-        if not hasattr(own, "detector"):
-            own.detector = DETECTORS.build(part)
-        faces = own.detector(maker.gt(key))
-        return faces[0].landmarks if faces else f"{maker.pictures.where(key)}: no face was found"
-
-    return find
-
-
-def _given(args: argparse.Namespace, maker: OccludedMaker) -> Callable[[str], Landmarks | str]:
-    points = read_landmarks(resolve(str(args.landmarks)), maker.pictures.keys)
-
-    def find(key: str) -> Landmarks | str:
-        where = maker.pictures.where(key)
-        if key not in points:
-            return f"{where}: {Path(args.landmarks).name} knows of no face in it"
-        if maker.size is None:
-            return points[key]
-        height, width = images.decode(maker.pictures.get(key), where).shape[:2]
-        return squared(points[key], height, width, maker.size)
-
-    return find
-
-
-def squared(points: Landmarks, height: int, width: int, size: int) -> Landmarks:
-    """Where points (K, 2) of a picture of that size come to when `square` brings it to `size`."""
-    scale = size / min(height, width)
-    scaled = np.array([max(size, round(width * scale)), max(size, round(height * scale))])
-    moved = (points + 0.5) * scaled / np.array([width, height]) - 0.5 - (scaled - size) // 2
-    return np.asarray(moved, np.float32)
-
-
-# ---------------------------------------------------------------------------------------------------- the pictures
 
 
 def _write(maker: OccludedMaker, output: Path, keys: Sequence[str], workers: int) -> dict[str, str]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import cast
 
 from restore.apps.fixed_set import parts_of, sections_of
+from restore.apps.occlude_faces import detector_named
 from restore.apps.reporting import open_reporter
 from restore.errors import UserError
 from restore.faces.detector import Detector
@@ -30,8 +31,7 @@ def reporter_of(args: argparse.Namespace, model: Model, restorer: Enhancer | Reb
 def detector_of(args: argparse.Namespace) -> Detector:
     """The detector that is asked for, or that suits. Raises `UserError`."""
     name = args.detector or ("yunet" if args.mask != "auto" else detector_for_masks())
-    parts = parts_of(sections_of(name, "--detector", "yunet"), DETECTORS, "--detector")
-    return cast(Detector, DETECTORS.build(parts[0]))
+    return cast(Detector, DETECTORS.build(detector_named(name)))
 
 
 def enhancer_of(args: argparse.Namespace, model: Model) -> Enhancer:

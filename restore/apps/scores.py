@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from restore import keyed
-from restore.apps.comparison import FEW, finite, markdown_table, shown
-from restore.apps.statistics import CONFIDENCE, RESAMPLES, Estimate, estimates
+from restore.apps.comparison import BOOTSTRAP, finite, how_sure, markdown_table, shown
+from restore.apps.statistics import CONFIDENCE, Estimate, estimates
 from restore.engine.validation import Metric, Table
 from restore.keyed import Draws
 
@@ -95,9 +95,7 @@ class Scores:
 
     def notes(self) -> Iterator[str]:
         """What readers of the figures should know."""
-        yield f"[low, high]: {CONFIDENCE:.0%} percentile bootstrap over pictures, {RESAMPLES:,} resamples"
-        if len(self.table.keys) < FEW:
-            yield f"with only {len(self.table.keys)} pictures these intervals are too narrow: read them as a hint"
+        yield from how_sure(len(self.table.keys))
         for name, metric in self.metrics.items():
             yield f"{name}: {metric.protocol}"
         if self.masks_sha256:
@@ -136,7 +134,7 @@ class Scores:
             "training_distances": list(self.training),
             "notes": self.table.notes,
             "means": {method: self.table.means(method) for method in self.table.rows},
-            "bootstrap": {"interval": "percentile, over pictures", "resamples": RESAMPLES, "confidence": CONFIDENCE},
+            "bootstrap": BOOTSTRAP,
             "intervals": {
                 method: {name: [value.low, value.high] for name, value in row.items() if not math.isnan(value.low)}
                 for method, row in self.figures.items()

@@ -70,7 +70,7 @@ def estimates(columns: Values, draws: Draws) -> list[Estimate]:
     return [estimate(columns[own, i], means[~np.isnan(means[:, i]), i]) for i, own in enumerate(there.T)]
 
 
-def estimate(values: Values, resampled: Values, confidence: float = CONFIDENCE) -> Estimate:
+def estimate(values: Values, resampled: Values) -> Estimate:
     """The mean of one column, and the percentile interval of its resampled means.
 
     No interval for a single picture, nor where a value is infinite, such as the PSNR of equal pictures.
@@ -78,5 +78,5 @@ def estimate(values: Values, resampled: Values, confidence: float = CONFIDENCE) 
     mean = float(values.mean()) if len(values) else math.nan
     if len(values) < 2 or not np.isfinite(values).all():
         return Estimate(mean)
-    low, high = np.quantile(resampled, [(1 - confidence) / 2, (1 + confidence) / 2])
+    low, high = np.quantile(resampled, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return Estimate(mean, float(low), float(high))

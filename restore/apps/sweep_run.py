@@ -16,6 +16,7 @@ from restore.apps.sweep_file import Point, Sweep
 from restore.apps.training import Start, train
 from restore.distributed.launch import Launch
 from restore.engine.experiment import differences
+from restore.engine.preemption import SIGNALS
 from restore.errors import EXIT_INTERRUPTED, EXIT_RESUMABLE, Preempted, RestoreError, UserError
 
 OUTCOME = "outcome.txt"  # in a point's folder: one line, how its training ended
@@ -23,7 +24,6 @@ DONE, RUNNING, FAILED = "done", "running", "failed: "
 OPTIONS = "options.yml"
 FREE = ("logger.", "val.", "device", "dist.", "path.", "name")  # what may change while points are trained ...
 FREE_WORDS = ("total_iter", "total_epoch", "num_workers")  # ... with these: runs become longer, not others
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 # -- how a point stands

@@ -6,12 +6,12 @@ from functools import cache
 import numpy as np
 
 from restore.data.drawn import draw_face
-from restore.errors import RestoreError, UserError
+from restore.errors import UserError
 from restore.faces.detector import Detector
 from restore.faces.face import Face
 from restore.images import Image
 from restore.keyed import draws
-from restore.occlusions.occlusion import Occlusion
+from restore.occlusions.occlusion import Occlusion, as_picture
 from restore.registry import OCCLUSIONS, Part
 
 SIZE = 512  # pixels a side of the drawn face
@@ -29,14 +29,7 @@ class Preview:
 @cache
 def choices() -> dict[str, str]:
     """The occlusions that need no arguments, by name, each with its one line."""
-    found: dict[str, str] = {}
-    for entry in OCCLUSIONS:
-        try:
-            OCCLUSIONS.build(Part(type=entry.name))
-        except (ValueError, RestoreError):  # pydantic's errors are ValueErrors
-            continue
-        found[entry.name] = entry.summary
-    return found
+    return {entry.name: entry.summary for entry in OCCLUSIONS.without_arguments()}
 
 
 def occluded(name: str | None, number: int, picture: Image | None, detector: Detector | None) -> Preview:
@@ -61,5 +54,4 @@ def occluded(name: str | None, number: int, picture: Image | None, detector: Det
         raise UserError("no face was found in the photo; take it away to see a drawn face")
     occlusion: Occlusion = OCCLUSIONS.build(Part(type=name))
     shown, mask = occlusion(picture, face, draws(0, "preview", name, number))
-    white = np.repeat(np.where(mask, np.uint8(255), np.uint8(0))[:, :, None], 3, axis=2)
-    return Preview(shown, white, float(mask.mean()))
+    return Preview(shown, as_picture(mask), float(mask.mean()))

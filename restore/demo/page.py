@@ -1,7 +1,7 @@
 """The page: what is where, and which answer each button asks for."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -109,18 +109,8 @@ class Page:
             model = gr.Dropdown(names, value=names[0], label="Model", elem_id="sr_model")
             times = gr.Radio([("same size", 1), ("2x", 2), ("4x", 4)], value=self._times(names[0]), label="Enlarge")
         button = gr.Button("Make it sharper", variant="primary", elem_id="sharpen")
-        with gr.Column(visible=False, elem_id="sharpened") as results:
-            slider = _slider("Before (enlarged plainly)  |  after", "sr_slider")
-            download = gr.DownloadButton("Download the result (PNG)", elem_id="sr_download")
-            notes = gr.Markdown()
-            beside = _gallery("Side by side", 3, "sr_gallery")
-            scores = gr.Markdown(elem_id="sr_scores")
-        self._on(
-            button,
-            self._sharpen,
-            [shared.photo, model, times, shared.keep_exif, shared.truth],
-            [results, slider, download, notes, beside, scores],
-        )
+        shown = _places("sharpened", "sr", "Before (enlarged plainly)  |  after", "Side by side")
+        self._on(button, self._sharpen, [shared.photo, model, times, shared.keep_exif, shared.truth], shown)
         model.change(self._times, model, times, **_QUIET)
 
     def _unmask(self, shared: Shared) -> gr.ImageEditor:
@@ -144,18 +134,9 @@ class Page:
             button = gr.Button("Rebuild it", variant="primary", elem_id="rebuild")
         if not names:
             gr.Markdown(NO_MODEL)
-        with gr.Column(visible=False, elem_id="rebuilt") as results:
-            slider = _slider("Before  |  after", "unmask_slider")
-            download = gr.DownloadButton("Download the result (PNG)", elem_id="unmask_download")
-            notes = gr.Markdown()
-            beside = _gallery("What was invented is tinted in the last picture", 3, "unmask_gallery")
-            scores = gr.Markdown(elem_id="unmask_scores")
-        self._on(
-            button,
-            self._rebuild,
-            [shared.photo, model, way, canvas, mask, shared.keep_exif, shared.truth],
-            [results, slider, download, notes, beside, scores],
-        )
+        shown = _places("rebuilt", "unmask", "Before  |  after", "What was invented is tinted in the last picture")
+        asked = [shared.photo, model, way, canvas, mask, shared.keep_exif, shared.truth]
+        self._on(button, self._rebuild, asked, shown)
         way.change(_shown_for, way, [painted, given], **_QUIET)
         return canvas
 
@@ -240,8 +221,20 @@ class Page:
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private", "concurrency_limit": None}
 
 
-def _slider(label: str, name: str) -> gr.ImageSlider:
-    return gr.ImageSlider(label=label, type="filepath", format="png", interactive=False, max_height=640, elem_id=name)
+def _places(name: str, tab: str, slider: str, gallery: str) -> list[Any]:
+    """Where an answer is shown, one below the other and hidden until there is one, in the order of `_results`."""
+    with gr.Column(visible=False, elem_id=name) as whole:
+        return [whole, *_shown_below(tab, slider, gallery)]
+
+
+def _shown_below(tab: str, slider: str, gallery: str) -> Iterator[Any]:
+    yield gr.ImageSlider(
+        label=slider, type="filepath", format="png", interactive=False, max_height=640, elem_id=f"{tab}_slider"
+    )
+    yield gr.DownloadButton("Download the result (PNG)", elem_id=f"{tab}_download")
+    yield gr.Markdown()
+    yield _gallery(gallery, 3, f"{tab}_gallery")
+    yield gr.Markdown(elem_id=f"{tab}_scores")
 
 
 def _gallery(label: str, columns: int, name: str) -> gr.Gallery:

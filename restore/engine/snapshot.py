@@ -96,8 +96,9 @@ def _changes(before: Any, now: Any) -> Iterator[str]:
 
 def _lengths(trainer: "Trainer") -> dict[str, int]:
     """The iterations over which schedules run that are made for the length of the training."""
-    schedulers = [schedule.scheduler for schedule in trainer.schedules.values()]
-    return {f"length of {type(s).__name__}": s.total_iter for s in schedulers if hasattr(s, "total_iter")}
+    schedulers = (schedule.scheduler for schedule in trainer.schedules.values())
+    lengths = {f"length of {type(each).__name__}": getattr(each, "total_iter", None) for each in schedulers}
+    return {name: length for name, length in lengths.items() if length is not None}
 
 
 def _parts(trainer: "Trainer") -> dict[str, str]:

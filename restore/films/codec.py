@@ -66,10 +66,14 @@ class Encoding:
         """What has to be the same for parts to fit together."""
         return {"encoder": self.encoder, "options": dict(self.options), "pixel_format": self.pixel_format}
 
+    def described(self, film: Film) -> str:
+        """How the pictures are written, in words."""
+        quality = f" crf {self.options['crf']}" if "crf" in self.options else ""
+        return f"{self.encoder}{quality}, {self.pixel_format}, {film.colours}"
+
     def notes(self, film: Film) -> list[str]:
         """What the result does not share with the source."""
-        quality = f" crf {self.options['crf']}" if "crf" in self.options else ""
-        told = [f"written as {self.encoder}{quality}, {self.pixel_format}, {film.colours}"]
+        told = []
         if self.codec != film.codec:
             told.append(f"{film.codec} is not written: {self.codec} in its place")
         av = import_av()

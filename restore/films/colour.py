@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from av import VideoFrame
 
 LIMITED, FULL = 1, 2  # FFmpeg's numbers (libavutil/pixfmt.h), as are those below
-BT709, BT601, UNSPECIFIED = 1, 6, 2
+BT709, BT601 = 1, 6
 MATRICES = {1: "BT.709", 4: "FCC", 5: "BT.601", 6: "BT.601", 7: "SMPTE 240M", 9: "BT.2020", 10: "BT.2020"}
 HDR = {16: "PQ", 18: "HLG"}  # transfers
 _OF_SWSCALE = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, 10: 9}  # its numbers for the matrices

@@ -153,8 +153,8 @@ class Parts:
         return self.folder / f"frame_{index:08d}.png"
 
     def _clear(self, but: str = "") -> None:
-        """Deletes our own files, and no others."""
-        for pattern in ("*.mkv", ".*.mkv", "frame_*.png", "journal"):
+        """Deletes our own files, those half written too, and no others."""
+        for pattern in ("*.mkv", ".*.mkv", "frame_*.png", ".frame_*.png.*", "journal"):
             for path in self.folder.glob(pattern):
                 if path.name != but:
                     path.unlink()

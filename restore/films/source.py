@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from restore.errors import UserError
-from restore.films.colour import HDR, Colours, depth
+from restore.films.colour import HDR, Colours
 from restore.images import Image
 from restore.progress import duration
 
@@ -105,11 +105,6 @@ class Film:
     def count(self) -> int:
         """About how many frames there are."""
         return int(self.stream.frames) or max(round(self.seconds * self.rate), 1)
-
-    @property
-    def deep(self) -> bool:
-        """Whether frames have more than 8 bits."""
-        return depth(self.format) > 8
 
     def stills(self, skip: int = 0) -> Iterator[Still]:
         """The frames in the order in which they are shown; of the first `skip` only the times.

@@ -32,11 +32,12 @@ Each = Callable[[Image, Sequence[Face] | None], Image]
 
 @dataclass(frozen=True)
 class VideoDone:
-    """What was written: frames, the film's seconds, and what is to be told about it."""
+    """What was written: frames, the film's seconds, how they are encoded, and what is to be warned of."""
 
     path: Path
     frames: int
     seconds: float
+    encoding: str
     notes: tuple[str, ...]
 
 
@@ -94,7 +95,7 @@ def restore_video(
         last = deque(parts, maxlen=1)[0].times[-1]
         parts.remove()
         seconds = float((sum(last) - (film.stream.start_time or 0)) * film.time_base)
-        return VideoDone(target, parts.frames, seconds, tuple(notes))
+        return VideoDone(target, parts.frames, seconds, encoding.described(film), tuple(notes))
 
 
 def _restore(film: Film, parts: Parts, encoding: Encoding, each: Each, detector: Detector | None) -> None:

@@ -60,7 +60,7 @@ class FileHole:
         self.records = open_records(str(path)) if several else None
         self.known = set(self.records.keys) if self.records else set()
         if not several and not path.is_file():
-            raise UserError(f"--mask {path}: no such file or folder, and none of {', '.join(GEOMETRY)}")
+            raise UserError(f"--mask {path}: no such file or folder, and none of auto, {', '.join(GEOMETRY)}")
 
     def __call__(self, key: str, picture: Image, faces: Sequence[Face]) -> Occluded:
         where, data = self._read(key)

@@ -27,6 +27,7 @@ from restore.options.schema import Options
 from restore.pretrained import sha256_of
 from restore.tasks.candidates import require_latents
 from restore.tasks.networks import predicts_noise
+from restore.tasks.own_network import not_built
 from restore.weights import locate, read_facts
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def load_model(
     if path.suffix == onnx_model.SUFFIX:
         return _exported(path)
     facts = _facts_of(path, network_g, task)
-    network = dict(network_g) if network_g is not None else _network_of(path, facts)
+    network = dict(network_g) if network_g is not None else network_of(path, facts)
     if fidelity is not None:
         network = _with_fidelity(path, network, fidelity)
     unmask = _kind(network, facts, kind) == "unmask"
@@ -133,7 +134,7 @@ def kind_of(name: str | Path, network_g: Mapping[str, Any] | None = None, kind: 
     if path.suffix == onnx_model.SUFFIX:
         return _exported(path).kind
     facts = _facts_of(path, network_g)
-    network = dict(network_g) if network_g is not None else _network_of(path, facts)
+    network = dict(network_g) if network_g is not None else network_of(path, facts)
     return _kind(network, facts, kind)
 
 
@@ -279,7 +280,7 @@ def _path_of(name: str | Path) -> Path:
     return path
 
 
-def _network_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
+def network_of(path: Path, facts: Mapping[str, Any]) -> dict[str, Any]:
     """The network's section, as its file says it, or for spandrel to find out. Raises `UserError`."""
     if isinstance(facts.get("arch"), dict):
         return dict(facts["arch"])
@@ -324,11 +325,10 @@ def _built(path: Path, options: Options, device: torch.device, tell: bool) -> Ne
     try:
         with bounded(locate(path)):
             return Network(options, device, tell)
-    except (RestoreError, KeyboardInterrupt):
+    except RestoreError:
         raise
-    except Exception as error:  # each network fails in its own way at settings that its signature allows
-        said = str(error).partition("\n")[0]
-        raise UserError(f"{path}: {options.network_g.type} cannot be built: {type(error).__name__}: {said}") from error
+    except Exception as error:
+        raise not_built(path, options.network_g.type, error) from error
 
 
 def _with_fidelity(path: Path, network: dict[str, Any], fidelity: float) -> dict[str, Any]:

@@ -11,13 +11,12 @@ from PIL import ImageDraw, ImageFont
 from restore import images
 from restore.images import Image
 from restore.inference.report import REST, Person, Report
-from restore.inference.side_by_side import TINT
+from restore.inference.side_by_side import TINT, tinted
 from restore.occlusions.occlusion import Mask
 
 WIDTH, MARGIN, GAP = 1440, 40, 20
 TALLEST = 560  # of a picture in the report
 INK, PALE, PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
-STRENGTH = 0.4  # of the tint
 AROUND = 0.35  # of a face's box, shown on each side of it
 SMALL = 0.45  # of the photo's longer side: smaller faces are shown near by too
 MOST_FACES, MOST_NOTES = 6, 8
@@ -27,9 +26,7 @@ Rgb = NDArray[np.uint8]
 
 def overlay(picture: Image, mask: Mask) -> Rgb:
     """The picture, in 8 bits, with the mask's pixels tinted and a line along its edge, inside: no other is touched."""
-    result = images.eight_bits(picture).copy()
-    tint = np.array(TINT, np.float32)
-    result[mask] = (result[mask] * (1 - STRENGTH) + tint * STRENGTH).astype(np.uint8)
+    result = tinted(picture, mask)
     thickness = max(1, round(max(mask.shape) / 200))
     inner = cv2.erode(mask.astype(np.uint8), np.ones((3, 3), np.uint8), iterations=thickness) > 0
     result[mask & ~inner] = TINT

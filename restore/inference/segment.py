@@ -19,8 +19,8 @@ from restore.images import Image
 from restore.inference.holes import Fill, NothingHidden, shown_as
 from restore.inference.model import shipped
 from restore.occlusions.occlusion import Mask, Occluded
-from restore.registry import ARCHS, Part
-from restore.weights import load_weights, read_facts
+from restore.tasks.own_network import own_network
+from restore.weights import read_facts
 
 SMALLEST = 0.004  # of the face's frame: smaller pieces are noise, smaller gaps in a piece belong to it
 LEAST = 0.1  # of the largest piece: an eye that was taken for something would be made up
@@ -46,12 +46,10 @@ class Occluders:
         if not path.exists():
             raise UserError(f"{name}: no such weights file, and no model that ships{nearest(str(name), known)}")
         facts = read_facts(path)
-        if facts.get("task", {}).get("type") != "Segmentation" or "size" not in facts:
+        if (facts.get("task") or {}).get("type") != "Segmentation" or not facts.get("size"):
             raise UserError(f"{path}: no model that finds what covers a face; train one with task: Segmentation")
         self.size, self.device = int(facts["size"]), pick_device(device)
-        self.network = ARCHS.build(Part.model_validate(facts["arch"])).eval()
-        load_weights(self.network, path)
-        self.network.to(self.device)
+        self.network = own_network(path, facts).to(self.device)
 
     def __call__(self, picture: Image, face: Face) -> Mask:
         """(H, W): True where something covers the face in a picture (H, W, 3), and on a narrow rim around it."""

@@ -72,7 +72,7 @@ def encode_photo(path: str | Path, photo: Photo, note: Note | None = None) -> by
     if kept.exif:
         kept = replace(kept, exif=exif.settled(kept.exif, width, height))
     try:
-        return _ENCODERS[format](path, replace(kept, xmp=packet), note)
+        return _ENCODERS[format](replace(kept, xmp=packet), note)
     except (OSError, ValueError, MemoryError, cv2.error) as error:
         raise UserError(f"{path}: cannot encode {width} x {height} pixels: {error}") from error
 
@@ -136,7 +136,7 @@ def _samples(photo: Photo) -> NDArray[Any]:
     return np.ascontiguousarray(photo.pixels if photo.alpha is None else np.dstack([photo.pixels, photo.alpha]))
 
 
-def _png(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _png(photo: Photo, note: Note | None) -> bytes:
     samples = _samples(photo)
     order = samples if samples.ndim == 2 else samples[:, :, [2, 1, 0, 3][: samples.shape[2]]]
     ok, data = cv2.imencode(".png", order)
@@ -156,32 +156,32 @@ def _png(path: Path, photo: Photo, note: Note | None) -> bytes:
     return png_chunks.with_chunks(data.tobytes(), added, ready=photo.extra)
 
 
-def _jpeg(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _jpeg(photo: Photo, note: Note | None) -> bytes:
     lossy = photo.lossy or Lossy(95)
     packet = jpeg_segments.segment(0xE1, _XMP_IN_JPEG + photo.xmp) if photo.xmp else b""
     options = {"qtables": jpeg_segments.finest_tables(lossy), "subsampling": lossy.subsampling}
     return _by_pillow("JPEG", photo, extra=packet + photo.extra, **_beside(photo), **options)
 
 
-def _webp(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _webp(photo: Photo, note: Note | None) -> bytes:
     quality = {"quality": max(jpeg_segments.FINE, photo.lossy.quality)} if photo.lossy else {"lossless": True}
     return _by_pillow("WEBP", photo, xmp=photo.xmp or b"", exact=True, **_beside(photo), **quality)
 
 
-def _avif(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _avif(photo: Photo, note: Note | None) -> bytes:
     quality = max(jpeg_segments.FINE, photo.lossy.quality if photo.lossy else 0)
     return _by_pillow("AVIF", photo, xmp=photo.xmp or b"", quality=quality, subsampling="4:4:4", **_beside(photo))
 
 
-def _tiff(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _tiff(photo: Photo, note: Note | None) -> bytes:
     return encode_tiff(_samples(photo), photo.exif, photo.icc, photo.xmp, photo.dpi)
 
 
-def _bmp(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _bmp(photo: Photo, note: Note | None) -> bytes:
     return _by_pillow("BMP", photo, **_beside(photo))
 
 
-def _ppm(path: Path, photo: Photo, note: Note | None) -> bytes:
+def _ppm(photo: Photo, note: Note | None) -> bytes:
     samples = _samples(photo)
     kind, (height, width) = 5 if samples.ndim == 2 else 6, samples.shape[:2]
     header = f"P{kind}\n{width} {height}\n{np.iinfo(samples.dtype).max}\n"
@@ -200,6 +200,6 @@ def _by_pillow(format: str, photo: Photo, **options: Any) -> bytes:
     return file.getvalue()
 
 
-_ENCODERS: dict[str, Callable[[Path, Photo, Note | None], bytes]] = {
+_ENCODERS: dict[str, Callable[[Photo, Note | None], bytes]] = {
     "PNG": _png, "JPEG": _jpeg, "WEBP": _webp, "TIFF": _tiff, "BMP": _bmp, "PPM": _ppm, "AVIF": _avif,
 }  # fmt: skip

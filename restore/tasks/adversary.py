@@ -45,7 +45,7 @@ class Adversary:
             part = getattr(options, loss.section).type
             raise UserError(f"train.losses.{next(iter(companions))}: {part} does not show its layers; PatchGAN does")
         self.settings: Discriminator = options.train.discriminator
-        optimizer = build_optimizer(options.train.optim_d, self.network, device)
+        optimizer = build_optimizer(options.train.optim_d, self.network)
         self.look = compiled(self.network, options)  # as the generator's judge, whose gradients it keeps none of
         self.forward = replicated(self.network, options, device)
         every, start = self.settings.every, self.settings.start

@@ -86,7 +86,7 @@ class Diffusion:
         if options.train is None:
             return
         self.forward = replicated(self.network_g, options, device)
-        optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
+        optimizer = build_optimizer(options.train.optim_g, self.network_g)
         self.phases.append(Phase("g", [self.network_g], self.forward, optimizer, self.losses))
 
     @staticmethod

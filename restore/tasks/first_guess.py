@@ -9,9 +9,9 @@ from torch.nn import functional as F
 from restore.errors import UserError
 from restore.options.paths import resolve
 from restore.precision import full
-from restore.registry import ARCHS, Part
 from restore.tasks.networks import takes_mask
-from restore.weights import load_weights, read_facts
+from restore.tasks.own_network import own_network
+from restore.weights import read_facts
 
 
 class FirstGuess:
@@ -50,13 +50,11 @@ def _interpolated(y: Tensor, missing: Tensor | None, scale: int) -> Tensor:
 
 def _network(path: Path, scale: int) -> nn.Module:
     facts = read_facts(path)
-    section = facts.get("arch")
-    if not isinstance(section, dict):
-        raise UserError(f"task.start_with: {path}: does not say which network it is for; name a model trained here")
     if (facts.get("task") or {}).get("type") == "Diffusion":
         raise UserError(f"task.start_with: {path}: is a diffusion itself; name a model that answers at once")
-    if facts.get("scale", 1) != scale:
-        raise UserError(f"task.start_with: {path}: enlarges {facts.get('scale', 1)} times, `scale` is {scale}")
-    network: nn.Module = ARCHS.build(Part.model_validate(section))
-    load_weights(network, path)
-    return network.eval().requires_grad_(False)
+    if (facts.get("scale") or 1) != scale:
+        raise UserError(f"task.start_with: {path}: enlarges {facts.get('scale') or 1} times, `scale` is {scale}")
+    try:
+        return own_network(path, facts)
+    except UserError as error:
+        raise UserError(f"task.start_with: {error}") from error

@@ -49,7 +49,7 @@ class Restoration:
         plain = (name for name, loss in losses.items() if not isinstance(loss[1], AdversarialLoss))
         self.losses = {name: losses[name] for name in plain if name not in self.companions}
         self.forward = replicated(self.network_g, options, device)
-        optimizer = build_optimizer(options.train.optim_g, self.network_g, device)
+        optimizer = build_optimizer(options.train.optim_g, self.network_g)
         self.phases.insert(0, Phase("g", [self.network_g], self.forward, optimizer, self.generator_losses))
 
     def _oppose(self, options: Options, name: str, weight: float, loss: AdversarialLoss, device: torch.device) -> None:

@@ -76,7 +76,7 @@ def weigh(losses: Mapping[str, tuple[float, Loss]], step: Step) -> Losses:
     return {f"l_{name}": weight * loss(step) for name, (weight, loss) in losses.items()}
 
 
-def build_optimizer(section: Part, module: nn.Module, device: torch.device) -> torch.optim.Optimizer:
+def build_optimizer(section: Part, module: nn.Module) -> torch.optim.Optimizer:
     """The optimizer that a section names over a module's trainable parameters; fused where torch has it so."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     if not parameters:

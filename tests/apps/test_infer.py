@@ -395,7 +395,9 @@ class TestEnlarging:
                 film.mux(stream.encode(frame))
             film.mux(stream.encode())
         run(tmp_path / "film.mp4", "--model", doubling, "-o", tmp_path / "out")
-        assert "film.mp4: 4 frames, 0.8 s" in capsys.readouterr().out
+        told = capsys.readouterr()
+        assert "film.mp4: 4 frames, 0.8 s, libx264 crf 17, yuv420p, BT.601, limited range" in told.out
+        assert "libx264" not in told.err
         with av.open(str(tmp_path / "out" / "film.mp4")) as film:
             assert [(frame.width, frame.height) for frame in film.decode(video=0)] == [(128, 96)] * 4
         assert not (tmp_path / "out" / "film.mp4.parts").exists()
@@ -450,6 +452,7 @@ class TestEnlarging:
             (("--model", model, *masked, "--whole", "--size", 64), "--size is that of a face's frame"),
             (("--model", doubling, "--background", "bicubic"), "--background is what is around faces"),
             (("--model", doubling, "--faces", "second"), "`second` is none of"),
+            (("--model", doubling, "--faces", "all", "--detector", "[{type: aligned}, {type: yunet}]"), "names 2; one"),
             (("--model", doubling, "-o", tmp_path / "file" / "out"), "-o .*: Not a directory; choose another"),
             (("--model", doubling, "--network_g", "[1]"), "--network_g \\[1\\]"),
             (("--model", "foto_x4"), "no model of that name"),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from restore import images
-from restore.apps.occlude import squared
+from restore.apps.occlude_faces import squared
 from restore.apps.pair_masks import mask_between
 from restore.data.drawn import draw_face
 from restore.data.landmarks import write_landmarks

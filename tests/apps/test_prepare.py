@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from restore import images
-from restore.apps import prepare
+from restore.apps import picture_lmdb, prepare
 from restore.apps.makers import Item
 from restore.apps.pool import in_order
 from restore.data.drawn import draw_face
@@ -117,20 +117,20 @@ def test_crop_names_row_by_row(tmp_path):
 class TestSplit:
     def test_is_exact_and_whole(self, folder, tmp_path):
         run("lmdb", folder, tmp_path / "x.lmdb", "--split", "0.5,0.3,0.2")
-        parts = [records(tmp_path / f"x_{name}.lmdb") for name in prepare.PARTS]
+        parts = [records(tmp_path / f"x_{name}.lmdb") for name in picture_lmdb.PARTS]
         assert [len(part) for part in parts] == [3, 2, 1]
         assert sorted(key for part in parts for key in part) == sorted(originals(folder))
 
     def test_hangs_on_keys_and_seed_alone(self):
         items = [Item(f"{n}", n) for n in range(1000)]
-        parts = prepare.split(items, (0.9, 0.05, 0.05), 0)
+        parts = picture_lmdb.split(items, (0.9, 0.05, 0.05), 0)
         assert [len(part) for part in parts] == [900, 50, 50]
-        assert prepare.split(items[::-1], (0.9, 0.05, 0.05), 0) == parts
-        assert prepare.split(items, (0.9, 0.05, 0.05), 1) != parts
+        assert picture_lmdb.split(items[::-1], (0.9, 0.05, 0.05), 0) == parts
+        assert picture_lmdb.split(items, (0.9, 0.05, 0.05), 1) != parts
 
     @pytest.mark.parametrize("total", range(30))
     def test_counts_add_up(self, total):
-        assert sum(prepare._shares(total, (0.9, 0.05, 0.05))) == total
+        assert sum(picture_lmdb._shares(total, (0.9, 0.05, 0.05))) == total
 
     def test_empty_part_is_told(self, folder, tmp_path):
         with pytest.raises(UserError, match="6 pictures are too few for --split, val would be empty"):
