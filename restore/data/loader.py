@@ -4,10 +4,12 @@ import multiprocessing.connection
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing.queues import Queue
+from types import TracebackType
 from typing import Any, Protocol
 
 import torch
@@ -261,6 +263,13 @@ def _prepare_worker(worker: int) -> None:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     Queue._on_queue_feeder_error = staticmethod(_die)  # type: ignore[attr-defined]
+    sys.excepthook = _tell_unless_alone
+
+
+def _tell_unless_alone(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Prints a traceback, but not of a thread that was handing something to a main process that has been killed."""
+    if not isinstance(error, ConnectionError):
+        sys.__excepthook__(kind, error, trace)
 
 
 def _die(error: Exception, batch: object) -> None:
