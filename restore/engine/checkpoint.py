@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import torch
@@ -21,6 +22,10 @@ MANIFEST = "manifest.json"
 STATE = "state.pt"
 OPTIONS = "options.yml"
 FORMAT = 1
+_STATE: dict[str, type | tuple[type, ...]] = {
+    **{"iter": int, "first": int, "stage": (str, NoneType), "validated": int, "best": (dict, NoneType)},
+    **{"set_aside": list, "update": dict, "parts": dict, "optimizers": dict, "schedules": dict},
+}
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Checkpoint:
         """Optimizers, schedules and counters; read without running any code in the file.
 
         Raises:
-            UserError: the file holds anything but tensors, numbers, text and containers of them.
+            UserError: the file holds anything but tensors, numbers, text and containers of them, or lacks something.
         """
         require_plain_archive(self.path / STATE)
         try:
@@ -43,6 +48,9 @@ class Checkpoint:
             raise UserError(f"{self.path / STATE}: cannot be read safely ({type(error).__name__})") from error
         if not isinstance(state, dict):
             raise UserError(f"{self.path / STATE}: holds no state of a run")
+        for key, kind in _STATE.items():
+            if not isinstance(state.get(key, ...), kind):
+                raise UserError(f"{self.path / STATE}: holds no state of a run: its `{key}` is missing or broken")
         return state
 
     def options(self) -> dict[str, Any]:

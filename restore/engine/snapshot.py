@@ -43,7 +43,7 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
     """Sets a freshly built trainer to where the checkpoint was taken.
 
     Raises:
-        UserError: it belongs to another network, optimizer or scheduler.
+        UserError: it belongs to another network, optimizer or scheduler, or its state is broken.
     """
     distributed.expect(checkpoint.path)
     state = checkpoint.state()
@@ -62,11 +62,15 @@ def put_back(trainer: "Trainer", checkpoint: Checkpoint) -> None:
             trainer.averages[name].updates = state["iter"] - state["first"]
     trainer.iter, trainer.validated, trainer.set_aside = state["iter"], state["validated"], state["set_aside"]
     trainer.validator.best = state["best"]
-    trainer.update.load_state_dict(state["update"])
     lengths = _lengths(trainer)
-    for phase in trainer.task.phases:
-        phase.optimizer.load_state_dict(state["optimizers"][phase.name])
-        trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.stage_iter)
+    try:
+        trainer.update.load_state_dict(state["update"])
+        for phase in trainer.task.phases:
+            phase.optimizer.load_state_dict(state["optimizers"][phase.name])
+            trainer.schedules[phase.name].load_state_dict(state["schedules"][phase.name], trainer.stage_iter)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"{type(error).__name__}: {error}"
+        raise UserError(f"{checkpoint.path}: its state fits no such run ({why}); resume from another one") from error
     for name, kept in _lengths(trainer).items():
         if kept != lengths[name]:
             trainer.log.warning(f"changed since the checkpoint: {name}: {kept} -> {lengths[name]}{_STAYS}")

@@ -1,8 +1,11 @@
 """A stopped run goes on as if never stopped, bit for bit; signals save; kills cost nothing."""
 
+import hashlib
+import json
 import signal
 
 import pytest
+import torch
 
 from restore.errors import Preempted, UserError
 from tests.lab import assert_same_run, last, signal_at
@@ -114,6 +117,30 @@ def test_a_checkpoint_of_other_parts_is_told(lab, options):
     with pytest.raises(UserError, match="checkpoints/4") as caught:
         lab.train(options, flags=("--auto_resume",))
     assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda state: state.pop("best"), "`best` is missing"),
+        (lambda state: state.update(iter="6"), "`iter` is missing or broken"),
+        (lambda state: state["update"].clear(), "fits no such run"),
+        (lambda state: state["optimizers"].clear(), "fits no such run"),
+        (lambda state: state["optimizers"]["g"].update(param_groups=[]), "fits no such run"),
+        (lambda state: state["schedules"]["g"].pop("plain"), "fits no such run"),
+    ],
+)
+def test_a_forged_state_is_told_in_one_line(lab, spoil, told):
+    path = last(lab.train()).path
+    state = torch.load(path / "state.pt", weights_only=True)
+    spoil(state)
+    torch.save(state, path / "state.pt")
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"]["state.pt"] = hashlib.sha256((path / "state.pt").read_bytes()).hexdigest()
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UserError, match=told) as caught:
+        lab.train("train.total_iter=14", flags=("--resume", str(path)))
+    assert "\n" not in str(caught.value)
 
 
 def test_what_changed_since_the_checkpoint_is_told(lab, capsys):
