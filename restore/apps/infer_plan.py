@@ -51,7 +51,13 @@ def _task_of(text: str | None) -> tuple[str | None, dict[str, Any] | None]:
 def _check_fit(args: argparse.Namespace, model: str, kind: Kind) -> None:
     """Raises `UserError` for options that mean nothing to a model of that kind."""
     others = {
-        "sr": {"--mask": args.mask, "--occlude": args.occlude, "--candidates": args.candidates > 1},
+        "sr": {
+            "--mask": args.mask,
+            "--occlude": args.occlude,
+            "--candidates": args.candidates > 1,
+            "--fill": args.fill != "keep",
+            "--mask_polarity": args.mask_polarity != "white_missing",
+        },
         "unmask": {"--outscale": args.outscale, "--background": args.background},
     }
     if given := [option for option, value in others[kind].items() if value]:

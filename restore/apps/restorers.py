@@ -38,8 +38,15 @@ def enhancer_of(args: argparse.Namespace, model: Model) -> Enhancer:
     """What enlarges, as the arguments say. Raises `UserError`."""
     wanted = args.faces or ("all" if model.faces else "whole")
     seen = "whole photos" if wanted == "whole" else f"faces ({wanted})"
-    if wanted == "whole" and args.background:
-        raise UserError("--background is what is around faces; --faces all shows them to the model, each in a frame")
+    about_faces = {
+        "--background": args.background,
+        "--blend": args.blend,
+        "--no_match": args.no_match,
+        "--detector": args.detector and not args.report,  # which looks for faces in the result
+    }
+    if wanted == "whole" and (given := [option for option, value in about_faces.items() if value]):
+        about = f"{' and '.join(given)}: of no use where the model is shown the whole photo"
+        raise UserError(f"{about}; --faces all shows it the faces, each in a frame")
     outscale, background = args.outscale, background_of(args)
     if args.background == "none":
         if outscale not in (None, 1):

@@ -312,8 +312,18 @@ class TestEnlarging:
         rng = np.random.default_rng(0)
         picture = rng.integers(40, 180, (64, 96, 3), np.uint8)
         images.write(tmp_path / "a.png", picture)
-        options = ("--model", tmp_path / "x1.safetensors", "--background", "none", "--no_match")
-        run(tmp_path / "a.png", *options, "--detector", "aligned", "-o", tmp_path / "out")
+        options = ("--model", tmp_path / "x1.safetensors")
+        run(
+            tmp_path / "a.png",
+            *options,
+            "--background",
+            "none",
+            "--no_match",
+            "--detector",
+            "aligned",
+            "-o",
+            tmp_path / "out",
+        )
         made = images.read(tmp_path / "out" / "a.png")
         changed = (made != picture).any(axis=2)
         raised = made[20:44, 36:60].astype(int) - picture[20:44, 36:60]
@@ -321,7 +331,7 @@ class TestEnlarging:
         assert np.median(raised) == pytest.approx(51, abs=2)
         assert not changed[:, 80:].any()
         assert "1 face" in capsys.readouterr().out
-        run(tmp_path / "a.png", *options, "-o", tmp_path / "whole", "--whole", "--background", "")
+        run(tmp_path / "a.png", *options, "-o", tmp_path / "whole", "--whole")
         assert (images.read(tmp_path / "whole" / "a.png") != picture).any(axis=2)[:, 80:].any()
 
     def test_a_dry_run_opens_no_network_and_writes_nothing(self, tmp_path, doubling, photos, monkeypatch, capsys):
@@ -450,7 +460,12 @@ class TestEnlarging:
             (("--model", model, *masked, "--outscale", 2), "which has no use for --outscale"),
             (("--model", doubling, *masked, "--candidates", 2), "which has no use for --mask and --candidates"),
             (("--model", model, *masked, "--whole", "--size", 64), "--size is that of a face's frame"),
-            (("--model", doubling, "--background", "bicubic"), "--background is what is around faces"),
+            (("--model", doubling, "--background", "bicubic", "--no_match"), "--background and --no_match: of no use"),
+            (
+                ("--model", doubling, "--whole", "--detector", "aligned"),
+                "--detector: of no use where the model is shown",
+            ),
+            (("--model", doubling, "--fill", "black"), "which has no use for --fill"),
             (("--model", doubling, "--faces", "second"), "`second` is none of"),
             (("--model", doubling, "--faces", "all", "--detector", "[{type: aligned}, {type: yunet}]"), "names 2; one"),
             (("--model", doubling, "-o", tmp_path / "file" / "out"), "-o .*: Not a directory; choose another"),
