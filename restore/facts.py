@@ -13,7 +13,7 @@ from torch.nn.modules import module as hooks
 
 from restore.errors import UserError
 
-SPARE = 1 << 26  # numbers that a network may have beyond those that its file can hold: tables, normalised twins
+SPARE = 1 << 25  # numbers that a network may have beyond those that its file can hold: tables, normalised twins
 EACH = 1 << 12  # a layer or tensor counts as so many numbers, however small
 SHOWN = 60  # letters of a value in a message
 

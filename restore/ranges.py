@@ -8,6 +8,7 @@ LARGEST = 10**12  # more than any run counts to; far beyond it the lengths of lo
 
 Positive = Annotated[int, Field(ge=1, le=LARGEST)]
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Depth = Annotated[int, Field(ge=1, le=4096)]  # of what is built one by one: a network of more would take hours to build
 Share = Annotated[float, Field(ge=0, le=1)]
 
 N = TypeVar("N", bound=float)

@@ -1,16 +1,20 @@
 """What files of strangers say of themselves: believed only where it can be meant, and never a reason to run code."""
 
 import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from benchmarks.bad_weights import NET, Evil, Scripted, _bomb, _script
 from restore import load_model
 from restore.errors import UserError
 from restore.facts import bounded, checked, parsed
+from restore.registry import ARCHS, Part
 from restore.weights import read_facts, read_weights, weights_bytes
 from tests.lab import network_file
 
@@ -47,13 +51,35 @@ def test_json_that_is_none_is_a_value_error(text):
         parsed(text)
 
 
-@pytest.mark.parametrize("more", [{"num_feat": 6000}, {"num_block": 10**9}])
+@pytest.mark.parametrize("more", [{"num_feat": 6000}, {"num_block": 4000}])
 def test_no_network_is_built_that_its_file_cannot_hold(tmp_path, more):
     file = tmp_path / "net.safetensors"
     network = network_file(file, NET, 2)
     file.write_bytes(weights_bytes(network, {"arch": NET | more, "scale": 2}))
     with pytest.raises(UserError, match=r"/net\.safetensors: broken: .* far larger than the file$"):
         load_model(file, device="cpu")
+
+
+def absurd_sections():
+    """Sections whose one argument is the largest number that the signature takes: a letter too many, or an attack."""
+    for entry in (entry for entry in ARCHS if entry.name not in ("Spandrel",)):
+        for name in entry.parameters:
+            for value in (10**9, 4096):
+                with suppress(ValidationError):
+                    entry.schema.model_validate({name: value})
+                    yield entry.name, name, value
+                    break
+
+
+@pytest.mark.slow
+def test_no_number_in_a_file_takes_long_to_be_refused(tmp_path):
+    file = tmp_path / "small"
+    file.write_bytes(bytes(1000))
+    for arch, name, value in absurd_sections():
+        began = time.process_time()
+        with suppress(UserError, ValueError, RuntimeError), bounded(file):  # the last of which says: out of memory
+            ARCHS.build(Part.model_validate({"type": arch, name: value}))
+        assert time.process_time() - began < 5, (arch, name, value)
 
 
 def test_the_bound_ends_with_the_block_and_is_this_threads(tmp_path):

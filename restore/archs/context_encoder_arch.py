@@ -1,7 +1,9 @@
 """ContextEncoder: a picture through a code of one place (Pathak et al., CVPR 2016, arXiv:1604.07379)."""
 
 from itertools import pairwise
+from typing import Annotated
 
+from pydantic import Field
 from torch import Tensor, nn
 
 from restore.archs.blocks.masked_picture import entering, leaving
@@ -54,7 +56,7 @@ class ContextEncoder(nn.Module):
         self,
         mask_channel: bool = True,
         num_feat: Positive = 64,
-        num_level: Positive = 5,
+        num_level: Annotated[int, Field(ge=1, le=10)] = 5,
         num_bottleneck: Positive = 4000,
         norm: Norm = "batch",
         attention: bool = False,

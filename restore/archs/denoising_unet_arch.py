@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from restore.archs.blocks.denoising import Double, Halve, Level, TimeEmbedding, Width, time_waves
-from restore.ranges import Count, Positive
+from restore.ranges import Count, Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -38,7 +38,7 @@ class DenoisingUNet(nn.Module):
     def __init__(
         self,
         block_out_channels: Annotated[Sequence[Positive], Field(min_length=1)] = (32, 64, 128, 128),
-        layers_per_block: Positive = 1,
+        layers_per_block: Depth = 1,
         attention_levels: Sequence[Count] = (2, 3),
         attention_head_dim: Positive | None = None,
         norm_num_groups: Positive = 8,

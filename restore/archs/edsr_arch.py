@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from restore.archs.blocks.residual import ResidualBlockNoBN, pixel_shuffles, run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -32,7 +32,7 @@ class EDSR(nn.Module):
         num_in_ch: Positive = 3,
         num_out_ch: Positive = 3,
         num_feat: Positive = 64,
-        num_block: Positive = 16,
+        num_block: Depth = 16,
         upscale: Literal[1, 2, 3, 4, 8, 16] = 4,
         res_scale: float = 1.0,
         img_range: float = 255.0,

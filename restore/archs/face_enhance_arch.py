@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from restore.archs.blocks.attention import ResidualGroup
 from restore.archs.blocks.residual import init_small, pixel_shuffles, run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 Upscale = Literal[1, 2, 4, 8, 16]
@@ -51,8 +51,8 @@ class FaceEnhanceNet(_FaceNet):
     def __init__(
         self,
         num_feat: Positive = 64,
-        num_group: Positive = 6,
-        num_block: Positive = 10,
+        num_group: Depth = 6,
+        num_block: Depth = 10,
         reduction: Positive = 4,
         upscale: Upscale = 4,
     ) -> None:
@@ -77,8 +77,8 @@ class FaceEnhanceNetLight(_FaceNet):
     def __init__(
         self,
         num_feat: Positive = 32,
-        num_group: Positive = 3,
-        num_block: Positive = 4,
+        num_group: Depth = 3,
+        num_block: Depth = 4,
         reduction: Positive = 4,
         upscale: Upscale = 4,
     ) -> None:

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 Split = tuple[int, int]  # channels of a local and of a global part
@@ -145,8 +145,8 @@ class FFCGenerator(nn.Module):
     def __init__(
         self,
         num_feat: Positive = 64,
-        num_down: Positive = 3,
-        num_block: Positive = 18,
+        num_down: Annotated[int, Field(ge=1, le=10)] = 3,
+        num_block: Depth = 18,
         ratio: Annotated[float, Field(gt=0, lt=1)] = 0.75,
         lfu: bool = False,
         mask_channel: bool = True,

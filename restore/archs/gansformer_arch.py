@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from restore.archs.blocks.bipartite_attention import BipartiteAttention, Mode
 from restore.archs.blocks.masked_picture import entering
 from restore.archs.blocks.modulated_conv import ModulatedConv
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 WIDEST = 512  # channels
@@ -102,9 +102,9 @@ class GANsformer(nn.Module):
         mask_channel: bool = True,
         num_feat: Positive = 32,
         num_level: Annotated[int, Field(ge=1, le=7)] = 4,
-        num_latent: Positive = 16,
+        num_latent: Depth = 16,
         latent_dim: Positive = 32,
-        num_mapping: Positive = 4,
+        num_mapping: Depth = 4,
         mode: Mode = "duplex",
         attend_from: Positive = 2,
     ) -> None:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.residual import ResidualBlockNoBN, init_small, pixel_shuffle_steps, run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -29,7 +29,7 @@ class MSRResNet(nn.Module):
         num_in_ch: Positive = 3,
         num_out_ch: Positive = 3,
         num_feat: Positive = 64,
-        num_block: Positive = 16,
+        num_block: Depth = 16,
         upscale: Literal[1, 2, 3, 4, 8, 16] = 4,
     ) -> None:
         super().__init__()

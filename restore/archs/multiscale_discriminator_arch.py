@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.patch_discriminator_arch import Norm, PatchGAN
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -29,10 +29,10 @@ class MultiScalePatchGAN(nn.Module):
         self,
         num_in_ch: Positive = 3,
         num_feat: Positive = 64,
-        n_layers: Positive = 3,
+        n_layers: Depth = 3,
         norm: Norm = "instance",
         last_stride: Literal[1, 2] = 1,
-        num_scale: Positive = 3,
+        num_scale: Depth = 3,
     ) -> None:
         super().__init__()
         judges = (PatchGAN(num_in_ch, num_feat, n_layers, norm, last_stride) for _ in range(num_scale))

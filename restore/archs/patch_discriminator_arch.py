@@ -5,7 +5,7 @@ from typing import Literal
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 Norm = Literal["batch", "instance", "spectral", "none"]
@@ -40,7 +40,7 @@ class PatchGAN(nn.Module):
         self,
         num_in_ch: Positive = 3,
         num_feat: Positive = 64,
-        n_layers: Positive = 3,
+        n_layers: Depth = 3,
         norm: Norm = "batch",
         last_stride: Literal[1, 2] = 1,
     ) -> None:

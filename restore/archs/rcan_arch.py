@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from restore.archs.blocks.attention import ResidualGroup
 from restore.archs.blocks.residual import pixel_shuffles, run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -47,8 +47,8 @@ class RCAN(nn.Module):
     def __init__(
         self,
         num_feat: Positive = 64,
-        num_group: Positive = 10,
-        num_block: Positive = 20,
+        num_group: Depth = 10,
+        num_block: Depth = 20,
         reduction: Positive = 16,
         upscale: Literal[1, 2, 3, 4, 8, 16] = 4,
         img_range: float = 255.0,

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.residual import init_small, run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 
@@ -65,7 +65,7 @@ class RRDBNet(nn.Module):
         num_out_ch: Positive = 3,
         scale: Literal[1, 2, 4] = 4,
         num_feat: Positive = 64,
-        num_block: Positive = 23,
+        num_block: Depth = 23,
         num_grow_ch: Positive = 32,
     ) -> None:
         super().__init__()

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from restore.archs.blocks.residual import run_blocks
-from restore.ranges import Positive
+from restore.ranges import Depth, Positive
 from restore.registry import ARCHS
 
 LEVELS = 4
-Dim = Annotated[int, Field(ge=LEVELS, multiple_of=LEVELS)]
+Dim = Annotated[int, Field(ge=LEVELS, le=4096, multiple_of=LEVELS)]
 Growth = Annotated[float, Field(gt=0)]
 
 
@@ -136,7 +136,7 @@ class SAFMN(nn.Module):
         upscale: factor between input and output size.
     """
 
-    def __init__(self, dim: Dim = 36, n_blocks: Positive = 8, ffn_scale: Growth = 2.0, upscale: Positive = 4) -> None:
+    def __init__(self, dim: Dim = 36, n_blocks: Depth = 8, ffn_scale: Growth = 2.0, upscale: Positive = 4) -> None:
         super().__init__()
         self.grad_checkpointing = False
         self.to_feat = nn.Conv2d(3, dim, 3, padding=1)
@@ -163,7 +163,7 @@ class SAFMN_NTIRE2023(nn.Module):
         upscale: factor between input and output size.
     """
 
-    def __init__(self, dim: Dim = 36, n_blocks: Positive = 8, ffn_scale: Growth = 2.0, upscale: Positive = 4) -> None:
+    def __init__(self, dim: Dim = 36, n_blocks: Depth = 8, ffn_scale: Growth = 2.0, upscale: Positive = 4) -> None:
         super().__init__()
         self.upscale = upscale
         self.grad_checkpointing = False

@@ -1,11 +1,12 @@
 """SRVGGNetCompact: the small networks of Real-ESRGAN (Wang et al., ICCV Workshops 2021, arXiv:2107.10833)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from restore.ranges import Count, Positive
+from restore.ranges import Positive
 from restore.registry import ARCHS
 
 
@@ -36,7 +37,7 @@ class SRVGGNetCompact(nn.Module):
         num_in_ch: Positive = 3,
         num_out_ch: Positive = 3,
         num_feat: Positive = 64,
-        num_conv: Count = 16,
+        num_conv: Annotated[int, Field(ge=0, le=4096)] = 16,
         upscale: Positive = 4,
         act_type: Literal["prelu", "relu", "leakyrelu"] = "prelu",
     ) -> None:

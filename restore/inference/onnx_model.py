@@ -34,10 +34,10 @@ class OnnxNetwork(nn.Module):
             raise UserError(f"{path}: no such file")
         try:
             self.session = onnxruntime.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of a class of the compiled module's own for each kind of fault
+            self.inputs = [each.name for each in self.session.get_inputs()]
+            self.facts = dict(self.session.get_modelmeta().custom_metadata_map)
+        except Exception as error:  # of a class of the compiled module's own for each kind of fault; names not in UTF-8
             raise UserError(f"{path}: ONNX Runtime cannot load it: {_first_line(error)}") from error
-        self.inputs = [each.name for each in self.session.get_inputs()]
-        self.facts = dict(self.session.get_modelmeta().custom_metadata_map)
         if self.inputs not in (["lq"], ["lq", "mask"]):
             raise UserError(f"{path}: not a file of `restore export`: its inputs are {', '.join(self.inputs)}")
 
