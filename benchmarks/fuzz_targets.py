@@ -520,7 +520,9 @@ def _write_checkpoint(folder: Path) -> None:
 
     from restore.engine.checkpoint import Checkpoints, state_bytes
 
-    files = {"state.pt": state_bytes({"iter": 7, "m": torch.zeros(2)}), "options.yml": b"name: x\nscale: 4\n"}
+    counts = {"iter": 7, "first": 0, "stage": None, "validated": -1, "best": None, "set_aside": []}
+    state = counts | {"update": {}, "parts": {}, "optimizers": {"g": {"m": torch.zeros(2)}}, "schedules": {}}
+    files = {"state.pt": state_bytes(state), "options.yml": b"name: x\nscale: 4\n"}
     written = Checkpoints(folder.parent / "written", 0).save(7, files, best=False)
     for name in ("manifest.json", *files):
         (folder / name).write_bytes((written / name).read_bytes())
