@@ -335,8 +335,8 @@ class Trainer:
         """Whatever ends the run says how it goes on; memory or a disk that runs out is no bug of ours."""
         try:
             yield
-        except Fault as fault:
-            raise Fault(f"{fault}; {self._go_on()}") from fault
+        except (Fault, UserError) as error:  # the latter such as data that have gone
+            raise type(error)(f"{error}; {self._go_on()}") from error
         except (OSError, MemoryError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno in _DISK:
                 told = f"{error.filename or self.experiment.path}: {error.strerror}; free space or mend the disk"
