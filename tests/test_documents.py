@@ -392,7 +392,7 @@ def skipping_what_is_missing(words: Sequence[str] = ()) -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        if "which may know" in str(error) and find_spec("spandrel") is None:
+        if "restore-faces[spandrel]" in str(error) and find_spec("spandrel") is None:
             pytest.skip("needs the extra `spandrel`")
         if "cannot be fetched" in str(error):
             pytest.skip(str(error)[:100])

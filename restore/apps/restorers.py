@@ -38,12 +38,7 @@ def enhancer_of(args: argparse.Namespace, model: Model) -> Enhancer:
     """What enlarges, as the arguments say. Raises `UserError`."""
     wanted = args.faces or ("all" if model.faces else "whole")
     seen = "whole photos" if wanted == "whole" else f"faces ({wanted})"
-    about_faces = {
-        "--background": args.background,
-        "--blend": args.blend,
-        "--no_match": args.no_match,
-        "--detector": args.detector and not args.report,  # which looks for faces in the result
-    }
+    about_faces = {"--background": args.background, "--blend": args.blend, "--no_match": args.no_match}
     if wanted == "whole" and (given := [option for option, value in about_faces.items() if value]):
         about = f"{' and '.join(given)}: of no use where the model is shown the whole photo"
         raise UserError(f"{about}; --faces all shows it the faces, each in a frame")

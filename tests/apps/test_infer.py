@@ -461,10 +461,7 @@ class TestEnlarging:
             (("--model", doubling, *masked, "--candidates", 2), "which has no use for --mask and --candidates"),
             (("--model", model, *masked, "--whole", "--size", 64), "--size is that of a face's frame"),
             (("--model", doubling, "--background", "bicubic", "--no_match"), "--background and --no_match: of no use"),
-            (
-                ("--model", doubling, "--whole", "--detector", "aligned"),
-                "--detector: of no use where the model is shown",
-            ),
+            (("--model", doubling, "--whole", "--blend", "poisson"), "--blend: of no use where the model is shown"),
             (("--model", doubling, "--fill", "black"), "which has no use for --fill"),
             (("--model", doubling, "--faces", "second"), "`second` is none of"),
             (("--model", doubling, "--faces", "all", "--detector", "[{type: aligned}, {type: yunet}]"), "names 2; one"),

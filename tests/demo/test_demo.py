@@ -326,7 +326,9 @@ def fetch(url: str, data: bytes | None = None, kind: str = "application/json") -
         with urllib.request.urlopen(request, timeout=20) as response:
             return response.status, response.read()
     except urllib.error.HTTPError as error:
-        return error.code, error.read()
+        with contextlib.suppress(ConnectionError):  # one who refuses need not take what was sent, and may hang up on it
+            return error.code, error.read()
+        return error.code, b""
 
 
 def upload(address: str, name: str, data: bytes) -> tuple[int, bytes]:

@@ -84,10 +84,14 @@ def test_everything_found_before_is_read_or_told(tmp_path):
 
 def test_the_guard_sees_what_no_input_may_do(tmp_path):
     code = """
-import os, socket, subprocess, sys
+import os, socket, subprocess, sys, time
 from pathlib import Path
 from benchmarks import fuzz_guard
 fuzz_guard.install()
+def busy():
+    until = time.process_time() + 1.2
+    while time.process_time() < until:
+        pass
 deeds = {
     "system": lambda: os.system("true"),
     "process": lambda: subprocess.run(["true"]),
