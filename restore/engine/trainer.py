@@ -335,7 +335,9 @@ class Trainer:
         """Whatever ends the run says how it goes on; memory or a disk that runs out is no bug of ours."""
         try:
             yield
-        except (Fault, UserError) as error:  # the latter such as data that have gone
+        except (Fault, UserError) as error:
+            if isinstance(error, UserError) and self.saved is None:
+                raise  # of an option, as a rule; later it is of data that have gone
             raise type(error)(f"{error}; {self._go_on()}") from error
         except (OSError, MemoryError, RuntimeError) as error:
             if isinstance(error, OSError) and error.errno in _DISK:
