@@ -99,7 +99,7 @@ def compare(key: str, what: str, run: Callable[[list[str]], float], times: int, 
     if "basicsr" not in results:
         return claim
     theirs, ratio = spread(results["basicsr"]), spread(ratios(results["ours"], results["basicsr"]))
-    met = ours.median < theirs.median and met is not False
+    met = ratio.median < 1 and met is not False  # in turns: the sides of a round saw the same machine
     return claim._replace(peer=f"BasicSR: {theirs.show('.2f')} s", ratio=ratio.show(".2f"), met=met)
 
 
