@@ -102,6 +102,7 @@ def test_one_of_two_nodes_is_lost(desk):
     assert_resumed(desk, job, processes=2)
 
 
+@pytest.mark.xfail(strict=False, reason="now and then SLURM 22.05 fails the requeued job before its script has begun")
 def test_one_of_two_nodes_is_lost_and_slurm_has_not_noticed(desk, early):
     job = early.missed
     job.wait(lambda: int(job.fields()["Restarts"]) >= 1, "queued again")
