@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import UserError
-from restore.image_header import header, jpeg_segments
+from restore.image_header import Header, header, jpeg_segments
 
 Image = NDArray[np.uint8] | NDArray[np.uint16]
 Polarity = Literal["white_missing", "black_missing"]
@@ -50,9 +50,8 @@ def decode(data: bytes | memoryview, where: str) -> Image:
     """
     if not data:
         raise UnreadableImage(f"{where}: empty file")
-    if header(data) is None:  # OpenCV knows more formats, whose sizes nobody has checked
+    if refuse_bomb(data, where) is None:  # OpenCV knows more formats, whose sizes nobody has checked
         raise UnreadableImage(f"{where}: not a picture that is read here; save it as PNG, JPEG, WebP, TIFF or BMP")
-    refuse_bomb(data, where)
     if _is_cut_short(data):
         raise UnreadableImage(f"{where}: the picture is cut short; copy or download the file again")
     try:
@@ -177,8 +176,8 @@ def to_uint8(picture: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(levels)
 
 
-def refuse_bomb(data: bytes | memoryview, where: str) -> None:
-    """Raises `UnreadableImage` for what asks for more than `MOST_PIXELS`, or for hours, before it is decoded."""
+def refuse_bomb(data: bytes | memoryview, where: str) -> Header | None:
+    """What the header says. Raises `UnreadableImage` for more than `MOST_PIXELS`, or for hours of decoding."""
     known = header(data)
     if known and known.width * known.height > MOST_PIXELS:
         raise UnreadableImage(
@@ -187,6 +186,7 @@ def refuse_bomb(data: bytes | memoryview, where: str) -> None:
         )
     if known and known.format == "JPEG" and bytes(data).count(b"\xff\xda") > _MOST_SCANS:
         raise UnreadableImage(f"{where}: a JPEG of more than {_MOST_SCANS} scans, which would take hours to decode")
+    return known
 
 
 def _is_cut_short(data: bytes | memoryview) -> bool:
