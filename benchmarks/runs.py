@@ -27,6 +27,7 @@ class Run(NamedTuple):
 
 RUNS = (
     Run("start", "start.py", 2),
+    Run("quickstart", "quickstart.py", 2),
     Run("train_step", "train_step.py --only overhead --only breakdown --only basicsr", 12),
     Run("gan", "train_step.py --only gan", 4),
     Run("data", "data.py", 2),

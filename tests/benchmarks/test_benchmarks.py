@@ -19,6 +19,7 @@ SCRIPTS = (
     "metrics.py",
     "data.py",
     "start.py",
+    "quickstart.py",
     "occlusions.py",
     "generators.py",
     "diffusion.py",
