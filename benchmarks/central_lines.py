@@ -438,7 +438,7 @@ PICTURES = [
     ),
     Mutation(
         "tiles: the margin counts",
-        "inference/tiling.py",
+        "engine/tiles.py",
         "margin = shared // 4",
         "margin = 0",
         "inference/test_tiling.py",

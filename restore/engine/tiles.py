@@ -1,24 +1,39 @@
-"""Applying a network to a picture in overlapping tiles, blended so that no seam shows."""
+"""Pictures in overlapping tiles, blended so that no seam shows: where tiles lie, and a network applied to tensors."""
 
+import math
 from collections.abc import Callable
+from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.errors import UserError
+
+Floats = NDArray[np.float32]
+
+MULTIPLE = 8  # sides of tiles are multiples of it, which kernels like
+
+
+class Span(NamedTuple):
+    """One tile's place along one axis, in LQ pixels, and its weights there, a figure for each pixel of the result."""
+
+    start: int
+    stop: int
+    weight: Floats  # 0 at the tile's edge, where the network missed what lies beyond, 1 inside
+    before: Floats  # the sum of the weights of the tiles before it
+    total: Floats  # that of all tiles
 
 
 def predict_tiled(predict: Callable[[Tensor], Tensor], lq: Tensor, scale: int, tile: int, overlap: int) -> Tensor:
     """What `predict` makes of `lq`, tile by tile.
 
-    Neighbouring tiles share `overlap` pixels. The outer quarter of that, where a network misses the picture around the
-    tile, is thrown away; over the inner half one tile fades into the next.
-
     Args:
         predict: maps (N, C, h, w) to (N, C', h * scale, w * scale).
         lq: (N, C, H, W).
         tile: side of a tile in LQ pixels; larger pictures are cut, smaller ones are not.
-        overlap: in LQ pixels, less than `tile`.
+        overlap: in LQ pixels, less than `tile`; half a tile at most is shared.
 
     Raises:
         UserError: it is not less.
@@ -28,34 +43,51 @@ def predict_tiled(predict: Callable[[Tensor], Tensor], lq: Tensor, scale: int, t
         return predict(lq)
     if overlap >= tile:
         raise UserError(f"val.tile_overlap: {overlap} must be less than val.tile, {tile}")
-    total: Tensor | None = None
-    weight = lq.new_zeros(height * scale, width * scale)
-    for y in _starts(height, tile, overlap):
-        for x in _starts(width, tile, overlap):
-            part = predict(lq[..., y : y + tile, x : x + tile])
-            if total is None:
-                total = part.new_zeros(*part.shape[:2], height * scale, width * scale)
-            rows = _fade(y, min(tile, height), height, overlap, scale).to(part)
-            columns = _fade(x, min(tile, width), width, overlap, scale).to(part)
-            window = rows[:, None] * columns[None, :]
-            place = (..., slice(y * scale, y * scale + len(rows)), slice(x * scale, x * scale + len(columns)))
-            total[place] += part * window
-            weight[place] += window
-    assert total is not None
-    return total / weight
+    whole: Tensor | None = None
+    for row in spans(height, tile, overlap, scale):
+        for column in spans(width, tile, overlap, scale):
+            part = predict(lq[..., row.start : row.stop, column.start : column.stop])
+            if whole is None:
+                whole = part.new_zeros(*part.shape[:2], height * scale, width * scale)
+            down, across = (torch.from_numpy(span.weight / span.total).to(part) for span in (row, column))
+            place = whole[..., row.start * scale : row.stop * scale, column.start * scale : column.stop * scale]
+            place += part * (down[:, None] * across)
+    assert whole is not None
+    return whole
 
 
-def _starts(length: int, tile: int, overlap: int) -> list[int]:
-    """Where tiles begin along one axis; the last one ends with the picture."""
-    last = max(0, length - tile)
-    return [*range(0, last, tile - overlap), last]
+def spans(length: int, side: int | None, overlap: int, scale: int) -> list[Span]:
+    """Tiles of one size along an axis, `side` at most, that overlap by `overlap` at least and are as few as can be."""
+    size, starts = length, [0]
+    if side is not None and length > side:
+        shared = min(overlap, side // 2)
+        number = math.ceil((length - shared) / (side - shared))
+        size = min(side, _up(math.ceil((length + (number - 1) * shared) / number), MULTIPLE))
+        starts = [round(index * (length - size) / (number - 1)) for index in range(number)]
+    found: list[Span] = []
+    total = np.zeros(length * scale, np.float32)
+    for start, *beside in zip(starts, [None, *starts[:-1]], [*starts[1:], None], strict=True):
+        shares = (scale * (size - abs(start - other)) if other is not None else 0 for other in beside)
+        weight, place = _fade(size * scale, *shares), total[start * scale : (start + size) * scale]
+        found.append(Span(start, start + size, weight, place.copy(), place))  # `place` is a view: the total, in the end
+        place += weight
+    return found
 
 
-def _fade(start: int, size: int, length: int, overlap: int, scale: int) -> Tensor:
-    """A tile's weight along one axis: 0 over the margin, a ramp, 1 inside; no fade at the picture's own border."""
-    margin = overlap // 4 * scale
-    ramp = max(1, overlap * scale - 2 * margin)
-    position = torch.arange(size * scale, dtype=torch.float64)
-    from_start = ((position - margin + 0.5) / ramp).clamp(0, 1) if start > 0 else torch.ones_like(position)
-    from_end = ((size * scale - 1 - position - margin + 0.5) / ramp).clamp(0, 1)
-    return torch.minimum(from_start, from_end if start + size < length else torch.ones_like(position)).float()
+def _up(number: int, multiple: int) -> int:
+    return -(-number // multiple) * multiple
+
+
+def _fade(size: int, before: int, after: int) -> Floats:
+    """Weights over a tile that shares `before` and `after` pixels with its neighbours.
+
+    The outer quarter, where the network missed what lies beyond the tile, counts nothing; over the half inside it the
+    weight rises.
+    """
+    weight = np.ones(size, np.float32)
+    for shared, side in ((before, weight), (after, weight[::-1])):
+        if shared:
+            margin = shared // 4
+            ramp = (np.arange(shared, dtype=np.float32) - margin + 0.5) / max(1, shared - 2 * margin)
+            side[:shared] = np.minimum(side[:shared], ramp.clip(0, 1))
+    return weight

@@ -1,37 +1,24 @@
 """A network applied to a picture of any size in memory that does not grow with it: tiles in, blended tiles out."""
 
-import math
 from collections.abc import Callable, Sequence
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from restore.engine.device import is_out_of_memory
+from restore.engine.tiles import Floats, Span, spans
 from restore.errors import Fault
 from restore.images import Image, to_unit
 
 Apply = Callable[[Tensor], Tensor]  # (N, 3, h, w) in [0, 1] to (N, 3, h * scale, w * scale), on a CPU
 Tile = int | Literal["auto"] | None
-Floats = NDArray[np.float32]
 
 SIDE = {"cpu": 384, "cuda": 512, "mps": 384}  # LQ pixels of a tile, where nobody says: larger ones are hardly faster
 BATCH = {"cuda": 4}  # tiles at a time; a CPU is as fast with one
 SMALLEST = 64  # LQ pixels: a tile is not halved further
 OVERLAP = 32  # LQ pixels that neighbouring tiles share
-MULTIPLE = 8  # sides of tiles are multiples of it, which kernels like
-
-
-class Span(NamedTuple):
-    """One tile's place along one axis, in LQ pixels, and its weights there, a figure for each pixel of the result."""
-
-    start: int
-    stop: int
-    weight: Floats  # 0 at the tile's edge, where the network missed what lies beyond, 1 inside
-    before: Floats  # the sum of the weights of the tiles before it
-    total: Floats  # that of all tiles
 
 
 def restore_picture(
@@ -91,43 +78,6 @@ def _in_tiles(apply: Apply, picture: Image, scale: int, side: int | None, batch:
                 raise ValueError(f"made {tuple(answer.shape)} of {row.stop - row.start}x{column.stop - column.start}")
             _blend(result, answer, row, column, scale)
     return result
-
-
-def spans(length: int, side: int | None, overlap: int, scale: int) -> list[Span]:
-    """Tiles of one size along an axis, `side` at most, that overlap by `overlap` at least and are as few as can be."""
-    size, starts = length, [0]
-    if side is not None and length > side:
-        shared = min(overlap, side // 2)
-        number = math.ceil((length - shared) / (side - shared))
-        size = min(side, _up(math.ceil((length + (number - 1) * shared) / number), MULTIPLE))
-        starts = [round(index * (length - size) / (number - 1)) for index in range(number)]
-    found: list[Span] = []
-    total = np.zeros(length * scale, np.float32)
-    for start, *beside in zip(starts, [None, *starts[:-1]], [*starts[1:], None], strict=True):
-        shares = (scale * (size - abs(start - other)) if other is not None else 0 for other in beside)
-        weight, place = _fade(size * scale, *shares), total[start * scale : (start + size) * scale]
-        found.append(Span(start, start + size, weight, place.copy(), place))  # `place` is a view: the total, in the end
-        place += weight
-    return found
-
-
-def _up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
-
-
-def _fade(size: int, before: int, after: int) -> Floats:
-    """Weights over a tile that shares `before` and `after` pixels with its neighbours.
-
-    The outer quarter, where the network missed what lies beyond the tile, counts nothing; over the half inside it the
-    weight rises.
-    """
-    weight = np.ones(size, np.float32)
-    for shared, side in ((before, weight), (after, weight[::-1])):
-        if shared:
-            margin = shared // 4
-            ramp = (np.arange(shared, dtype=np.float32) - margin + 0.5) / max(1, shared - 2 * margin)
-            side[:shared] = np.minimum(side[:shared], ramp.clip(0, 1))
-    return weight
 
 
 def _blend(result: Image, answer: Tensor, row: Span, column: Span, scale: int) -> None:

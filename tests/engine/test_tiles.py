@@ -1,11 +1,14 @@
 """Pictures in tiles: no seam, no hole."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
 from restore.archs.msrresnet_arch import MSRResNet
-from restore.engine.tiles import _fade, _starts, predict_tiled
+from restore.engine.tiles import predict_tiled, spans
 from restore.errors import UserError
 
 SIZES = [(40, 40), (33, 47), (17, 64), (64, 15), (16, 16), (31, 31)]
@@ -33,12 +36,30 @@ def test_enlarging_by_repetition_is_exact(size, overlap, scale):
 @pytest.mark.parametrize("overlap", OVERLAPS)
 @pytest.mark.parametrize("length", range(1, 70, 3))
 def test_every_pixel_has_weight(length, overlap):
-    total = torch.zeros(length * 2)
-    for start in _starts(length, 16, overlap):
-        fade = _fade(start, min(16, length), length, overlap, 2)
-        assert fade.min() >= 0
-        total[start * 2 : start * 2 + len(fade)] += fade
+    shares = torch.zeros(length * 2)
+    for span in spans(length, 16, overlap, 2):
+        assert span.weight.min() >= 0
+        assert span.total.min() > 0.4
+        shares[span.start * 2 : span.stop * 2] += torch.from_numpy(span.weight / span.total)
+    assert torch.allclose(shares, torch.ones(length * 2), rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("length", range(1, 400, 7))
+@pytest.mark.parametrize("overlap", [0, 3, 16, 32])
+def test_spans_cover_the_axis_with_few_tiles_of_one_size(length, overlap):
+    found = spans(length, 64, overlap, 2)
+    total = np.zeros(length * 2)
+    for span in found:
+        place = slice(span.start * 2, span.stop * 2)
+        assert np.allclose(span.before, total[place], atol=1e-6)
+        total[place] += span.weight
     assert total.min() > 0.4
+    assert {span.stop - span.start for span in found} == {found[0].stop - found[0].start}
+    assert found[0].stop - found[0].start <= 64
+    assert found[-1].stop == length
+    if length > 64:
+        assert len(found) == -(-(length - overlap) // (64 - overlap))
+        assert all(a.stop - b.start >= overlap for a, b in pairwise(found))
 
 
 @pytest.mark.parametrize("size", [(70, 61), (48, 90)])

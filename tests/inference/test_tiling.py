@@ -1,7 +1,5 @@
 """Whole pictures in tiles: equal to one piece, in memory that does not grow."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
@@ -9,7 +7,7 @@ from torch.nn import functional as F
 
 from restore.archs.msrresnet_arch import MSRResNet
 from restore.errors import Fault
-from restore.inference.tiling import restore_picture, spans
+from restore.inference.tiling import restore_picture
 
 SIZES = [(40, 40), (33, 147), (17, 64), (64, 15), (1, 1), (97, 31), (130, 129)]
 
@@ -60,24 +58,6 @@ def test_tiles_fade_into_one_another():
     assert result[0, 0] == 0
     assert steps.min() >= 0
     assert 0 < steps.max() <= 6  # 25.5 levels from tile to tile, over eight pixels of fade
-
-
-@pytest.mark.parametrize("length", range(1, 400, 7))
-@pytest.mark.parametrize("overlap", [0, 3, 16, 32])
-def test_spans_cover_the_axis_with_few_tiles_of_one_size(length, overlap):
-    found = spans(length, 64, overlap, 2)
-    total = np.zeros(length * 2)
-    for span in found:
-        place = slice(span.start * 2, span.stop * 2)
-        assert np.allclose(span.before, total[place], atol=1e-6)
-        total[place] += span.weight
-    assert total.min() > 0.4
-    assert {span.stop - span.start for span in found} == {found[0].stop - found[0].start}
-    assert found[0].stop - found[0].start <= 64
-    assert found[-1].stop == length
-    if length > 64:
-        assert len(found) == -(-(length - overlap) // (64 - overlap))
-        assert all(a.stop - b.start >= overlap for a, b in pairwise(found))
 
 
 def test_out_of_memory_halves_the_tile_down_to_a_floor():
