@@ -164,6 +164,9 @@ elif [[ ! $code =~ ^(0|2|75|130|138|143)$ ]] && (( SECONDS > 300 || ${SLURM_REST
   ! timeout --kill-after=5 30 srun --ntasks="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 true &> /dev/null &&
   scontrol requeue "$job" 2> /dev/null; then
   how="a node does not answer; queued again"
+  # The job ends with this script. Should SLURM miss the node just then, versions of before 2025 start it again at once,
+  # and what starts in the second of its requeue fails, without a log: `Job credential revoked`.
+  sleep 2
 """
 
 _FIND_PROJECT = """\

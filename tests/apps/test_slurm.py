@@ -229,10 +229,13 @@ def test_a_job_that_lost_a_node_asks_to_be_queued_again(
     for name, value in values.items():
         monkeypatch.setenv(f"STUB_{name}", str(value))
     monkeypatch.setenv("SLURM_RESTART_COUNT", str(starts))
+    (stubs / "sleep").write_text('#!/bin/bash\necho "sleep $1" >> "$STUB_SEEN.requeued"\n')
+    (stubs / "sleep").chmod(0o755)
     ended = job(shipped()["many_nodes.sbatch"], "x.yml", cwd=tmp_path)
     assert ended == (code, f"job 12: {told} (exit code {code})")
-    asked = (tmp_path / "seen.requeued").exists()
-    assert asked == ("queued again" in told or bool(refused))
+    requeued = tmp_path / "seen.requeued"
+    asked = requeued.read_text().splitlines() if requeued.exists() else []
+    assert asked == (["12", "sleep 2"] if "queued again" in told else ["12"] if refused else [])
 
 
 def test_a_long_run_that_lost_a_node_is_queued_again_however_often_it_was(stubs, tmp_path, monkeypatch):
