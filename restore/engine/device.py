@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import resource
 import sys
 from pathlib import Path
@@ -85,15 +86,15 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-_NO_MEMORY = (
-    "DefaultCPUAllocator",  # PyTorch's
-    "Insufficient memory",  # OpenCV's
-    "could not create a memory",  # oneDNN's
-    "Cannot allocate memory",  # of the system
-    "can't start new thread",  # whose stack needs some
+_NO_MEMORY = re.compile(
+    "DefaultCPUAllocator"  # PyTorch's
+    "|Insufficient memory"  # OpenCV's
+    "|could not create a memory|could not create a primitive$"  # oneDNN's, which writes its kernels into some
+    "|Cannot allocate memory"  # of the system
+    "|can't start new thread"  # whose stack needs some
 )
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception says that there is no memory left, for which libraries have no one class on a CPU."""
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(text in str(error) for text in _NO_MEMORY)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_NO_MEMORY.search(str(error)))
