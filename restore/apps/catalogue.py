@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from restore import images
-from restore.apps.degrade import CELL, tiled
+from restore.apps.degrade import CELL
 from restore.apps.fixed_set import Section
 from restore.apps.occlude_faces import detector_named
 from restore.apps.occluded_maker import OccludedMaker
@@ -18,6 +17,7 @@ from restore.data.drawn import draw_face
 from restore.data.records import open_records
 from restore.faces.detector import Detector
 from restore.faces.face import Face
+from restore.fitting import Rgb, celled, fitted, text_line, tiled
 from restore.keyed import Draws, draws
 from restore.occlusions.compose_occlusion import Chain
 from restore.occlusions.occlusion import Mask
@@ -26,8 +26,6 @@ from restore.registry import DETECTORS, OCCLUSIONS, Part
 DRAWS, DRAWS_OF_ALL = 8, 2  # of each occlusion: of those named, of all there are
 CAPTION = 20
 OUTLINE = (255, 0, 160)
-
-Rgb = NDArray[np.uint8]
 
 
 def write_catalogue(args: argparse.Namespace, sections: Sequence[Section]) -> None:
@@ -91,17 +89,12 @@ def _cell(name: str, picture: images.Image, face: Face, parts: Sequence[Part], o
 
 def cell_of(picture: images.Image, mask: Mask | None, text: str) -> Rgb:
     """A picture fitted into a cell, a mask outlined on it, with a line of text below."""
-    eight = images.eight_bits(picture)
-    scale = CELL / max(eight.shape[:2])
-    size = max(1, round(eight.shape[1] * scale)), max(1, round(eight.shape[0] * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    small = np.asarray(cv2.resize(np.ascontiguousarray(eight), size, interpolation=how), np.uint8)
-    cell = np.full((CELL + CAPTION, CELL, 3), 255, np.uint8)
-    cell[: size[1], : size[0]] = small if mask is None else outlined(small, mask)
-    return captioned(cell, text)
+    small = fitted(images.eight_bits(picture), CELL)
+    cell = celled(small if mask is None else outlined(small, mask), CELL)
+    return np.vstack([cell, text_line(text, CELL, CAPTION, 13)])
 
 
-def outlined(picture: NDArray[np.uint8], mask: Mask) -> Rgb:
+def outlined(picture: Rgb, mask: Mask) -> Rgb:
     """The picture with a line along the inner edge of a mask, which is brought to its size."""
     height, width = picture.shape[:2]
     small = cv2.resize(mask.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST)
@@ -110,16 +103,3 @@ def outlined(picture: NDArray[np.uint8], mask: Mask) -> Rgb:
     result = picture.copy()
     result[edge] = OUTLINE
     return result
-
-
-def captioned(cell: Rgb, text: str) -> Rgb:
-    """The cell with a line of text in its lowest `CAPTION` rows."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    canvas = Image.fromarray(cell)
-    font = ImageFont.load_default(size=13)
-    pen = ImageDraw.Draw(canvas)
-    while pen.textlength(text, font=font) > cell.shape[1]:
-        text = text[:-1]
-    pen.text((cell.shape[1] // 2, cell.shape[0] - CAPTION // 2), text, fill="black", font=font, anchor="mm")
-    return np.asarray(canvas)

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property, partial
@@ -36,8 +35,8 @@ from restore.data.encode import encode, square
 from restore.data.lmdb_store import Record
 from restore.data.records import open_records
 from restore.degradations.pipeline import Pipeline
-from restore.degradations.resize import upscale
 from restore.errors import UserError
+from restore.fitting import Rgb, celled, fitted, tiled
 from restore.keyed import Draws, draws
 from restore.options.paths import resolve
 from restore.progress import watched
@@ -46,7 +45,6 @@ from restore.registry import DEGRADATIONS, Part
 OPTION = DEGRADATIONS, "--degradation"
 STREAM = "degrade"  # a picture's draws are `keyed.draws(seed, STREAM, key)`
 CELL = 256  # pixels a side of a picture in a contact sheet
-GAP = 4
 
 
 @dataclass(frozen=True)
@@ -207,28 +205,6 @@ def _preview(args: argparse.Namespace, parts: Sequence[Part]) -> None:
     print(f"{args.preview}: the GT `{key}` and {len(made)} draws of its LQ")
 
 
-def contact_sheet(pictures: Sequence[images.Image]) -> NDArray[np.uint8]:
+def contact_sheet(pictures: Sequence[images.Image]) -> Rgb:
     """Pictures in rows of equal cells, enlarged so that pixels stay pixels; those larger than a cell are shrunk."""
-    cells = [np.full((CELL, CELL, 3), 255, np.uint8) for _ in pictures]
-    for cell, picture in zip(cells, pictures, strict=True):
-        small = _celled(picture)
-        cell[: small.shape[0], : small.shape[1]] = small
-    return tiled(cells)
-
-
-def tiled(cells: Sequence[NDArray[np.uint8]], columns: int | None = None) -> NDArray[np.uint8]:
-    """Cells of one size in rows, with gaps; without `columns` as many as make a square of them."""
-    columns = columns or math.ceil(math.sqrt(len(cells)))
-    rows = math.ceil(len(cells) / columns)
-    height, width = cells[0].shape[0] + GAP, cells[0].shape[1] + GAP
-    sheet = np.full((rows * height - GAP, columns * width - GAP, 3), 255, np.uint8)
-    for number, cell in enumerate(cells):
-        y, x = number // columns * height, number % columns * width
-        sheet[y : y + height - GAP, x : x + width - GAP] = cell
-    return sheet
-
-
-def _celled(picture: images.Image) -> NDArray[np.uint8]:
-    scale = CELL / max(picture.shape[:2])
-    size = (max(1, round(picture.shape[0] * scale)), max(1, round(picture.shape[1] * scale)))
-    return upscale(picture, size, "nearest" if scale >= 1 else "bicubic")
+    return tiled([celled(fitted(images.eight_bits(picture), CELL, pixels=True), CELL) for picture in pictures])

@@ -1,26 +1,23 @@
 """One picture of what methods made of another: whole, and two enlarged crops from where they differ most."""
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from restore import images
 from restore.degradations.resize import upscale
 from restore.engine.validation import Scored
+from restore.fitting import GAP, Rgb, celled, fitted, joined, size_within, text_line
 
 CROPS = 2
 ZOOM = 128  # pixels a side of an enlarged crop
-GAP = 4
 CELL = CROPS * ZOOM + GAP  # pixels a side of a whole picture
 SHARE = 8  # a crop's side is the picture's shorter side divided by this
 CAPTION = 44
 COLORS = ((230, 60, 40), (40, 90, 230))
 
-Rgb = NDArray[np.uint8]
 Corner = tuple[int, int]
 
 
@@ -42,7 +39,7 @@ def draw_grid(scored: Scored, scale: int, captions: Mapping[str, str]) -> Rgb:
     side = max(1, min(scored.lq.shape[-2:]) * scale // SHARE)
     corners = differing(list(scored.preds.values()), side)
     columns = [_column(name, captions.get(name, ""), picture, corners, side) for name, picture in shown.items()]
-    return _joined(columns, axis=1)
+    return joined(columns, axis=1)
 
 
 def differing(preds: list[Tensor], side: int) -> list[Corner]:
@@ -69,9 +66,10 @@ def differing(preds: list[Tensor], side: int) -> list[Corner]:
 
 def _column(name: str, caption: str, picture: Rgb, corners: list[Corner], side: int) -> Rgb:
     crops = [picture[y : y + side, x : x + side] for y, x in corners]
-    zoomed = [_framed(upscale(crop.copy(), (ZOOM, ZOOM), "nearest"), i) for i, crop in enumerate(crops)]
-    strip = _joined([*zoomed, *[np.full((ZOOM, ZOOM, 3), 255, np.uint8)] * (CROPS - len(crops))], axis=1)
-    return np.vstack([_text(name, caption), _joined([_whole(picture, corners, side), strip], axis=0)])
+    zoomed = [_framed(fitted(crop, ZOOM, pixels=True), i) for i, crop in enumerate(crops)]
+    strip = joined([*zoomed, *[np.full((ZOOM, ZOOM, 3), 255, np.uint8)] * (CROPS - len(crops))], axis=1)
+    lines = [text_line(name, CELL, 26, 18), text_line(caption, CELL, CAPTION - 26, 14)]
+    return np.vstack([*lines, joined([_whole(picture, corners, side), strip], axis=0)])
 
 
 def _whole(picture: Rgb, corners: list[Corner], side: int) -> Rgb:
@@ -79,10 +77,9 @@ def _whole(picture: Rgb, corners: list[Corner], side: int) -> Rgb:
     from PIL import Image, ImageDraw
 
     share = CELL / max(picture.shape[:2])
-    height, width = (max(1, round(length * share)) for length in picture.shape[:2])
-    canvas = Image.new("RGB", (CELL, CELL), "white")
-    left, top = (CELL - width) // 2, (CELL - height) // 2
-    canvas.paste(Image.fromarray(upscale(picture, (height, width), "lanczos")), (left, top))
+    small = upscale(picture, size_within(picture.shape, CELL), "lanczos")
+    top, left = ((CELL - length) // 2 for length in small.shape[:2])
+    canvas = Image.fromarray(celled(small, CELL))
     pen = ImageDraw.Draw(canvas)
     for color, (y, x) in zip(COLORS, corners, strict=False):
         box = [left + x * share, top + y * share, left + (x + side) * share - 1, top + (y + side) * share - 1]
@@ -95,24 +92,3 @@ def _framed(crop: Rgb, number: int) -> Rgb:
     for edge in (framed[:2], framed[-2:], framed[:, :2], framed[:, -2:]):
         edge[:] = COLORS[number]
     return framed
-
-
-def _text(name: str, caption: str) -> Rgb:
-    from PIL import Image, ImageDraw, ImageFont
-
-    canvas = Image.new("RGB", (CELL, CAPTION), "white")
-    pen = ImageDraw.Draw(canvas)
-    for text, size, y in ((name, 18, 13), (caption, 14, 33)):
-        font = ImageFont.load_default(size=size)
-        while text and pen.textlength(text, font=font) > CELL:
-            text = text[:-1]
-        pen.text((CELL // 2, y), text, fill="black", font=font, anchor="mm")
-    return np.asarray(canvas)
-
-
-def _joined(parts: list[Rgb], axis: int) -> Rgb:
-    """The parts beside each other, white gaps between."""
-    shape = list(parts[0].shape)
-    shape[axis] = GAP
-    gap: NDArray[Any] = np.full(shape, 255, np.uint8)
-    return np.concatenate([part for each in parts for part in (each, gap)][:-1], axis=axis)

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from restore import images
 from restore.apps.catalogue import cell_of
-from restore.apps.degrade import tiled
 from restore.apps.fixed_set import is_there, merged, read_manifest, versions, write_manifest
 from restore.apps.pool import Work, in_order
 from restore.data.encode import encode
 from restore.data.records import Records, open_records
 from restore.errors import UserError
+from restore.fitting import tiled
 from restore.inference.holes import disk, widened
 from restore.occlusions.occlusion import Mask, as_picture
 from restore.options.paths import resolve

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from restore import images
-from restore.degradations.resize import Interpolation, upscale
+from restore.degradations.resize import upscale
 from restore.engine.validation import Scored
+from restore.fitting import GAP, celled, fitted, joined, text_line
 
 ROWS_PER_SET = 3
 CELL = 256  # pixels a side
 HEADER = 28
 CAPTION = 22
-GAP = 4
 
 
 class Report:
@@ -45,12 +44,11 @@ class Report:
 
     def write(self, path: Path) -> None:
         """Draws the rows into one picture file."""
-        gap = np.full((CELL, GAP, 3), 255, np.uint8)
-        strips = [np.hstack([part for cell in row for part in (cell, gap)][:-1]) for row in self.rows]
-        width = strips[0].shape[1]
-        above = [_captioned(caption, width) for caption in self.captions]
-        body = np.vstack([part for pair in zip(above, strips, strict=True) for part in pair])
-        images.write(path, np.vstack([_header(self.titles, width), body]))
+        pieces = [joined([text_line(title, CELL, HEADER, 18) for title in self.titles], axis=1)]
+        for caption, row in zip(self.captions, self.rows, strict=True):
+            pieces.append(text_line(caption, pieces[0].shape[1], CAPTION if caption else GAP, 14))
+            pieces.append(joined(row, axis=1))
+        images.write(path, np.vstack(pieces))
 
 
 def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -59,35 +57,9 @@ def _fit(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     size = min(side, CELL)
     y, x = (picture.shape[0] - size) // 2, (picture.shape[1] - size) // 2
     middle = picture[y : y + size, x : x + size]
-    return middle if size == CELL else upscale(np.ascontiguousarray(middle), (CELL, CELL), "nearest")
+    return fitted(middle, CELL, pixels=True)
 
 
 def _whole(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A picture in a white cell, enlarged with its pixels to be seen, or made smaller."""
-    height, width = (max(1, round(side * CELL / max(picture.shape[:2]))) for side in picture.shape[:2])
-    cell = np.full((CELL, CELL, 3), 255, np.uint8)
-    y, x = (CELL - height) // 2, (CELL - width) // 2
-    how: Interpolation = "nearest" if max(picture.shape[:2]) < CELL else "bicubic"
-    cell[y : y + height, x : x + width] = upscale(picture, (height, width), how)
-    return cell
-
-
-def _captioned(text: str, width: int) -> NDArray[Any]:
-    """What stands above a row: a gap, or its caption."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    if not text:
-        return np.full((GAP, width, 3), 255, np.uint8)
-    canvas = Image.new("RGB", (width, CAPTION), "white")
-    ImageDraw.Draw(canvas).text((GAP, CAPTION // 2), text, fill="black", font=ImageFont.load_default(14), anchor="lm")
-    return np.asarray(canvas)
-
-
-def _header(titles: list[str], width: int) -> NDArray[Any]:
-    from PIL import Image, ImageDraw, ImageFont
-
-    canvas = Image.new("RGB", (width, HEADER), "white")
-    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=18)
-    for column, title in enumerate(titles):
-        pen.text((column * (CELL + GAP) + CELL // 2, HEADER // 2), title, fill="black", font=font, anchor="mm")
-    return np.asarray(canvas)
+    return celled(fitted(picture, CELL, pixels=True), CELL)

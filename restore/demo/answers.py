@@ -5,9 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from restore import images
 from restore.degradations.resize import Interpolation, upscale
 from restore.demo import occluding
@@ -17,6 +14,7 @@ from restore.demo.visits import Visit
 from restore.errors import RestoreError, UserError
 from restore.faces.detector import Detector
 from restore.faces.face import Face
+from restore.fitting import fitted
 from restore.images import Image
 from restore.inference.enhance import Enhancer
 from restore.inference.holes import Hole
@@ -107,7 +105,8 @@ class Answers:
     def preview(self, visit: Visit, upload: Path | None) -> Path:
         """A picture to paint on: the photo, upright and small. Raises `UserError` for a bad upload."""
         pixels = images.eight_bits(open_photo(upload, self.limits).pixels)
-        return _written(visit, "photo.png", images.encode(Path("photo.png"), _small(pixels)))
+        small = fitted(pixels, min(PREVIEW, max(pixels.shape[:2])))
+        return _written(visit, "photo.png", images.encode(Path("photo.png"), small))
 
     def sharpen(
         self, visit: Visit, upload: Path | None, name: str, times: float, keep: bool, truth: Path | None
@@ -235,12 +234,3 @@ def _written(visit: Visit, name: str, data: bytes) -> Path:
 
 def _stem(upload: Path | None) -> str:
     return upload.stem if upload else "photo"
-
-
-def _small(picture: Image) -> Image:
-    scale = PREVIEW / max(picture.shape[:2])
-    if scale >= 1:
-        return picture
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    smaller: Image = np.asarray(cv2.resize(np.ascontiguousarray(picture), size, interpolation=cv2.INTER_AREA), np.uint8)
-    return smaller

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from restore.faces.face import Face, Floats
+from restore.fitting import size_within
 from restore.images import Image, eight_bits
 
 OVERLAP = 0.3  # of two boxes, intersection over union, from which on they are one face
@@ -49,9 +50,8 @@ def resized(picture: NDArray[np.uint8], side: int) -> tuple[NDArray[np.uint8], F
     import cv2
 
     height, width = picture.shape[:2]
-    scale = side / max(height, width)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    size = size_within(picture.shape, side)[::-1]
+    how = cv2.INTER_AREA if side < max(height, width) else cv2.INTER_LINEAR
     bgr = cv2.resize(np.ascontiguousarray(picture[:, :, ::-1]), size, interpolation=how)
     return np.asarray(bgr, np.uint8), np.array([width / size[0], height / size[1]], np.float32)
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from restore import images
+from restore.fitting import Rgb, celled, joined, resized, size_within, text_line
 from restore.images import Image
 from restore.inference.report import REST, Person, Report
 from restore.inference.side_by_side import TINT, tinted
@@ -20,8 +20,6 @@ INK, PALE, PAPER = (24, 24, 28), (110, 110, 118), (255, 255, 255)
 AROUND = 0.35  # of a face's box, shown on each side of it
 SMALL = 0.45  # of the photo's longer side: smaller faces are shown near by too
 MOST_FACES, MOST_NOTES = 6, 8
-
-Rgb = NDArray[np.uint8]
 
 
 def overlay(picture: Image, mask: Mask) -> Rgb:
@@ -185,16 +183,18 @@ def _rows(
     near = [_near(report.before, report.invented.shape, window, cell), _tinted(report, first, window, cell, numbered)]
     near += [_near(report.results[place], report.invented.shape, window, cell) for place in report.order]
     captions = ["before", "tinted: made up", *_captions(report, person)]
-    cells = [_captioned(picture, text, cell) for picture, text in zip(near, captions, strict=True)]
+    cells = [
+        np.vstack([celled(picture, cell, len(picture)), text_line(_shown(text), cell, 34, 20, INK)])
+        for picture, text in zip(near, captions, strict=True)
+    ]
     blank = np.full_like(cells[0], 255)
     rows = []
     for start in range(0, len(cells), columns):
         row = cells[start : start + columns]
         row += [blank] * (columns - len(row))
-        gap = np.full((len(blank), GAP, 3), 255, np.uint8)
-        joined = np.hstack([piece for each in row for piece in (gap, each)][1:])
-        rest = WIDTH - MARGIN - joined.shape[1]
-        rows.append(np.pad(joined, ((0, 0), (MARGIN, rest), (0, 0)), constant_values=255))
+        strip = joined(row, axis=1, gap=GAP)
+        rest = WIDTH - MARGIN - strip.shape[1]
+        rows.append(np.pad(strip, ((0, 0), (MARGIN, rest), (0, 0)), constant_values=255))
     return rows
 
 
@@ -216,7 +216,7 @@ def _near(picture: Image, size: tuple[int, ...], window: tuple[int, int, int, in
     left, top, right, low = (round(place * ratio) for place, ratio in zip(window, (x, y, x, y), strict=True))
     right, low = max(right, left + 1), max(low, top + 1)
     part = images.eight_bits(picture[top:low, left:right])
-    return _resized(part, _fit(window, cell))
+    return resized(part, _fit(window, cell))
 
 
 def _tinted(report: Report, picture: Image, window: tuple[int, int, int, int], cell: int, numbered: bool) -> Rgb:
@@ -224,9 +224,10 @@ def _tinted(report: Report, picture: Image, window: tuple[int, int, int, int], c
     left, top, right, low = window
     size = _fit(window, cell)
     part = report.invented[top:low, left:right].astype(np.float32)
-    mask = _resized(part, size) > (0.5 if size[0] >= right - left else 0.0)
-    drawn = overlay(_near(picture, report.invented.shape, window, cell), mask)
-    return _with_numbers(drawn, report.people, size[0] / (right - left)) if numbered else drawn
+    larger = size[1] >= right - left
+    mask = cv2.resize(part, size[::-1], interpolation=cv2.INTER_LINEAR if larger else cv2.INTER_AREA)
+    drawn = overlay(_near(picture, report.invented.shape, window, cell), mask > (0.5 if larger else 0.0))
+    return _with_numbers(drawn, report.people, size[1] / (right - left)) if numbered else drawn
 
 
 def _with_numbers(picture: Rgb, people: Sequence[Person], ratio: float) -> Rgb:
@@ -241,25 +242,9 @@ def _with_numbers(picture: Rgb, people: Sequence[Person], ratio: float) -> Rgb:
     return np.array(canvas)
 
 
-def _captioned(picture: Rgb, text: str, cell: int) -> Rgb:
-    font = ImageFont.load_default(size=20)
-    canvas = Pillow.new("RGB", (cell, picture.shape[0] + 34), PAPER)
-    canvas.paste(Pillow.fromarray(picture), ((cell - picture.shape[1]) // 2, 0))
-    place = cell // 2, picture.shape[0] + 17
-    ImageDraw.Draw(canvas).text(place, _shown(text), fill=INK, font=font, anchor="mm")
-    return np.asarray(canvas)
-
-
 def _fit(window: tuple[int, int, int, int], cell: int) -> tuple[int, int]:
-    """Width and height of a window in a cell."""
-    width, height = window[2] - window[0], window[3] - window[1]
-    ratio = min(cell / width, TALLEST / height)
-    return max(1, round(width * ratio)), max(1, round(height * ratio))
-
-
-def _resized(part: NDArray[np.generic], size: tuple[int, int]) -> Rgb:
-    how = cv2.INTER_AREA if size[0] < part.shape[1] else cv2.INTER_CUBIC if part.dtype == np.uint8 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(np.ascontiguousarray(part), size, interpolation=how), part.dtype)
+    """Height and width of a window in a cell."""
+    return size_within((window[3] - window[1], window[2] - window[0]), cell, TALLEST)
 
 
 def _strip(height: int) -> Rgb:

@@ -1,12 +1,11 @@
 """A photo: its pixels, and everything else that its file carries."""
 
 from dataclasses import dataclass, replace
-from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from restore.fitting import resized
 from restore.images import Image
 
 Plane = NDArray[np.uint8] | NDArray[np.uint16]
@@ -61,14 +60,7 @@ class Photo:
 
 
 def _fitted(alpha: Plane, pixels: Image) -> Plane:
-    height, width = pixels.shape[:2]
-    if alpha.shape != (height, width):
-        smaller = height * width < alpha.size
-        alpha = _plane(cv2.resize(alpha, (width, height), interpolation=cv2.INTER_AREA if smaller else cv2.INTER_CUBIC))
+    alpha = resized(alpha, pixels.shape[:2])
     if alpha.dtype == pixels.dtype:
         return alpha
-    return _plane(alpha >> 8 if pixels.dtype == np.uint8 else alpha.astype(np.uint16) * 257, pixels.dtype)
-
-
-def _plane(values: Any, dtype: Any = None) -> Plane:
-    return np.asarray(values, dtype)
+    return (alpha >> 8).astype(np.uint8) if pixels.dtype == np.uint8 else alpha.astype(np.uint16) * np.uint16(257)
