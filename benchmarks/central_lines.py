@@ -140,8 +140,8 @@ METRICS = [
     Mutation(
         "best checkpoint: direction",
         "engine/validator.py",
-        "sign = 1 if higher else -1",
-        "sign = -1 if higher else 1",
+        "sign = 1 if figure.higher_is_better else -1",
+        "sign = -1 if figure.higher_is_better else 1",
         "engine/test_checkpoint.py",
     ),
 ]

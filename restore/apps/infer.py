@@ -58,6 +58,9 @@ def run(args: argparse.Namespace) -> None:
         return
     if len(todo) < len(jobs):
         print(f"skipped, since they are there: {len(jobs) - len(todo):,} of {len(jobs):,}; --overwrite does them again")
+    for job in jobs:
+        if job.is_video and job not in todo:
+            video.clear_leftovers(job.target)
     if todo:
         work = Work.of(args, plan, tell=len(todo) == 1)
         if output:

@@ -14,11 +14,11 @@ from restore.errors import UserError, nearest
 from restore.options import document as doc
 from restore.options.check import Problems, raise_if_any
 from restore.options.document import Document, Loc
+from restore.options.figure import Figure, figure_of
 from restore.options.load import apply_override, load_stages, read_extended, shipped
 from restore.options.paths import nearest_beside
 from restore.options.schema import Options
 from restore.options.walk import section_at
-from restore.registry import METRICS
 
 LIMIT = 200
 KEYS = ("name", "base", "grid", "list")
@@ -49,15 +49,6 @@ class Point:
     def folder(self) -> Path:
         """Of its experiment."""
         return Path(self.stages[0].path.experiments_root) / self.name
-
-
-@dataclass(frozen=True)
-class Figure:
-    """What points are compared by: a metric of the best checkpoint on one validation set, as that set is labelled."""
-
-    label: str
-    metric: str
-    higher_is_better: bool
 
 
 @dataclass(frozen=True)
@@ -258,7 +249,7 @@ def _placed(error: str, document: Document, set_here: dict[str, Loc]) -> dict[st
 
 def _figure(document: Document, points: Sequence[Point]) -> Figure:
     """What the points are compared by. Raises `UserError` where they have none, or not the same."""
-    figures = {_figure_of(point.stages[-1]) for point in points}
+    figures = {figure_of(point.stages[-1]) for point in points}
     if None in figures:
         raise UserError(f"{document.mark(('base',))}: base: nothing to compare by; add datasets.val and val.metrics")
     if len(figures) > 1:
@@ -266,15 +257,3 @@ def _figure(document: Document, points: Sequence[Point]) -> Figure:
     (figure,) = figures
     assert figure is not None
     return figure
-
-
-def _figure_of(options: Options) -> Figure | None:
-    """As `restore.engine.validator` chooses the best checkpoint."""
-    sections, metrics, best = options.datasets.evaluation("val"), options.val.metrics, options.val.best
-    if not sections or not metrics:
-        return None
-    key, metric = (best.dataset, best.metric) if best else (next(iter(sections)), next(iter(metrics)))
-    higher = bool(METRICS.get(metrics[metric].type).build.higher_is_better)  # type: ignore[attr-defined]
-    if best and best.better:
-        higher = best.better == "higher"
-    return Figure(sections[key].name or key, metric, higher)

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from restore.apps.curves import Curve, read_curves
-from restore.apps.sweep_file import Figure, Point, Sweep
+from restore.apps.sweep_file import Point, Sweep
 from restore.apps.sweep_run import DONE, outcome
 from restore.engine.checkpoint import Checkpoints
 from restore.errors import UserError
 from restore.images import write_atomic
+from restore.options.figure import Figure
 
 SEED = "manual_seed"
 LOG = "train.log"

@@ -52,7 +52,7 @@ class RCAN(nn.Module):
         reduction: Positive = 16,
         upscale: Literal[1, 2, 3, 4, 8, 16] = 4,
         img_range: float = 255.0,
-        rgb_mean: tuple[float, ...] = (0.4488, 0.4371, 0.4040),
+        rgb_mean: tuple[float, float, float] = (0.4488, 0.4371, 0.4040),
     ) -> None:
         super().__init__()
         self.img_range = img_range

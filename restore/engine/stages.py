@@ -1,18 +1,34 @@
 """Trains the stages of an option file, one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 
 from restore import distributed
 from restore.engine.checkpoint import Checkpoint, open_checkpoint
+from restore.engine.device import is_out_of_memory
 from restore.engine.experiment import Experiment
 from restore.engine.logging import Log
 from restore.engine.snapshot import begin_from
 from restore.engine.trainer import Trainer
-from restore.errors import UserError
+from restore.errors import Fault, UserError
 from restore.options.schema import Options
 
 
+@contextmanager
+def _memory_told() -> Iterator[None]:
+    """Memory that runs out before the loop, which tells it itself, is no bug of ours either."""
+    try:
+        yield
+    except (OSError, MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise Fault(
+            "memory has run out before the first step; take a smaller network, or end other programs"
+        ) from error
+
+
+@_memory_told()
 def train_stages(
     stages: list[Options],
     experiment: Experiment,
@@ -33,6 +49,7 @@ def train_stages(
 
     Raises:
         UserError: the checkpoint is of a stage that the file does not have; or what `Trainer` raises.
+        Fault: out of memory; or what `Trainer.fit` raises.
     """
     number, first = _place(stages, checkpoint) if checkpoint is not None else (0, 0)
     for options in stages[number + 1 :]:

@@ -13,6 +13,7 @@ from restore.engine.logging import Board, Log
 from restore.engine.preemption import StopRequests
 from restore.engine.validation import Method, Scored, Table, build_metrics, merged, on_device, score
 from restore.errors import UserError
+from restore.options.figure import figure_of
 from restore.options.schema import Options
 
 Pictures = dict[int, tuple[str, Tensor]]  # by number in the data set: the key, and what to show
@@ -94,6 +95,10 @@ class Validator:
             if note not in self.told:
                 self.log.warning(note)
                 self.told.add(note)
+        if not table.keys:
+            remedy = "correct val.metrics or the pictures"
+            self.log.warning(f"validation {label} at {iteration}: none of its pictures can be scored; {remedy}")
+            return
         shown = "  ".join(f"{metric}: {value:.4f}" for metric, value in means.items())
         self.log.info(f"validation {label} ({len(table.keys)} pictures) at {iteration}: {shown}")
         board.scalars({f"metrics/{label}/{metric}": value for metric, value in means.items()}, iteration)
@@ -104,17 +109,15 @@ class Validator:
         return self.sections[name].name or name
 
     def _is_best(self, means: dict[str, dict[str, float]], iteration: int) -> bool:
-        if not self.metrics:
+        figure = figure_of(self.options)
+        if figure is None:
             return False
-        chosen = self.val.best
-        dataset, metric = (chosen.dataset, chosen.metric) if chosen else (next(iter(means)), next(iter(self.metrics)))
-        higher = chosen.better == "higher" if chosen and chosen.better else self.metrics[metric].higher_is_better
-        value = means[dataset].get(metric, math.nan)
-        sign = 1 if higher else -1
+        value = means[figure.dataset].get(figure.metric, math.nan)
+        sign = 1 if figure.higher_is_better else -1
         if math.isnan(value) or (self.best is not None and sign * value <= sign * self.best["value"]):
             return False
         self.best = {"value": value, "iter": iteration}
-        self.log.info(f"best so far: {dataset} {metric} {value:.4f}")
+        self.log.info(f"best so far: {figure.dataset} {figure.metric} {value:.4f}")
         return True
 
 

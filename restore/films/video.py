@@ -4,6 +4,7 @@ import hashlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -19,7 +20,7 @@ from restore.films.tracks import Seen, is_cut, smoothed, thumbnail
 from restore.images import Image
 from restore.progress import watched
 
-__all__ = ["SUFFIXES", "VideoDone", "is_video", "restore_video", "suffix_for"]
+__all__ = ["SUFFIXES", "VideoDone", "clear_leftovers", "is_video", "restore_video", "suffix_for"]
 
 SUFFIXES = frozenset(CONTAINERS) | frozenset(
     (".avi", ".gif", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".wmv", ".flv", ".ogv", ".3gp")
@@ -79,7 +80,7 @@ def restore_video(
     _check(source, target, overwrite)
     with Film(source) as film:
         encoding = Encoding.of(film, target.suffix.lower())
-        folder = target.with_name(target.name + ".parts")
+        folder = _parts_folder(target)
         parts = Parts(folder, _identity(film, encoding, detector, settings))
         try:
             _restore(film, parts, encoding, each, detector)
@@ -96,6 +97,21 @@ def restore_video(
         parts.remove()
         seconds = float((sum(last) - (film.stream.start_time or 0)) * film.time_base)
         return VideoDone(target, parts.frames, seconds, encoding.described(film), tuple(notes))
+
+
+def clear_leftovers(target: Path) -> None:
+    """Deletes the parts of a film that is whole, where a kill came before that was done.
+
+    Newer parts stay: they are of a film that is to replace this one.
+    """
+    folder = _parts_folder(target)
+    with suppress(OSError, UserError):  # there is none as a rule, or another process is at work there
+        if (folder / "journal").stat().st_mtime_ns <= target.stat().st_mtime_ns:
+            Parts(folder, {}).remove()
+
+
+def _parts_folder(target: Path) -> Path:
+    return target.with_name(target.name + ".parts")
 
 
 def _restore(film: Film, parts: Parts, encoding: Encoding, each: Each, detector: Detector | None) -> None:

@@ -21,6 +21,7 @@ from restore.apps.infer_plan import Plan
 from restore.apps.jobs import Job, find_jobs
 from restore.data.drawn import draw_face
 from restore.errors import Fault, UserError, run_main
+from restore.films.parts import Parts
 from restore.inference.holes import NothingHidden
 from restore.inference.model import Model
 from restore.registry import ARCHS, Part
@@ -411,8 +412,11 @@ class TestEnlarging:
         with av.open(str(tmp_path / "out" / "film.mp4")) as film:
             assert [(frame.width, frame.height) for frame in film.decode(video=0)] == [(128, 96)] * 4
         assert not (tmp_path / "out" / "film.mp4.parts").exists()
+        Parts(tmp_path / "out" / "film.mp4.parts", {})  # as a kill after joining leaves it
+        os.utime(tmp_path / "out" / "film.mp4")
         run(tmp_path / "film.mp4", "--model", doubling, "-o", tmp_path / "out")
         assert "skipped, since they are there: 1 of 1" in capsys.readouterr().out
+        assert not (tmp_path / "out" / "film.mp4.parts").exists()
 
     def test_a_film_in_which_a_frame_shows_nothing_to_rebuild(self, tmp_path, model):
         av = pytest.importorskip("av", reason="no PyAV: pip install 'restore-faces[video]'")

@@ -62,10 +62,13 @@ def test_vanished_folder_stops_the_run_which_goes_on_as_if_it_had_not(lab, tmp_p
     assert_same_run(whole, lab.train(*overrides, flags=("--auto_resume",)))
 
 
-@pytest.mark.parametrize(
+NO_MEMORY = pytest.mark.parametrize(
     "error",
     [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory"), OSError(12, "Cannot allocate memory")],
 )
+
+
+@NO_MEMORY
 def test_memory_that_runs_out_is_told_and_what_to_do(lab, monkeypatch, error):
     step = Trainer.step
 
@@ -77,6 +80,16 @@ def test_memory_that_runs_out_is_told_and_what_to_do(lab, monkeypatch, error):
     monkeypatch.setattr(Trainer, "step", stepping)
     words = "iteration 6: memory has run out on cpu; lower datasets.train.batch_size.*goes on from iteration 4"
     with pytest.raises(Fault, match=words):
+        lab.train()
+
+
+@NO_MEMORY
+def test_memory_that_runs_out_while_a_network_is_built_is_told_too(lab, monkeypatch, error):
+    def averages(self):
+        raise error
+
+    monkeypatch.setattr(Trainer, "_averages", averages)
+    with pytest.raises(Fault, match="^memory has run out before the first step; take a smaller network"):
         lab.train()
 
 
@@ -242,6 +255,11 @@ def test_picture_that_cannot_be_scored_is_told(lab, tmp_path):
     assert str(tmp_path / "0.png") in log
     assert str(tmp_path / "2.png") in log
     assert "validation val (1 pictures)" in log
+
+
+def test_a_set_of_which_nothing_can_be_scored_is_told(lab, tmp_path):
+    log = (lab.train("val.metrics={psnr: {crop_border: 100}}", "train.total_iter=6") / "train.log").read_text()
+    assert "validation val at 6: none of its pictures can be scored; correct val.metrics or the pictures" in log
 
 
 def test_validation_in_tiles_scores_the_same(lab):

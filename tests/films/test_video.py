@@ -16,7 +16,7 @@ from restore.errors import Preempted, UserError
 from restore.faces.detector import Detector
 from restore.faces.face import Face
 from restore.films import video
-from restore.films.video import is_video, restore_video, suffix_for
+from restore.films.video import clear_leftovers, is_video, restore_video, suffix_for
 from tests.films.drawn_films import (
     CHAPTERS,
     av,
@@ -283,6 +283,22 @@ def test_ctrl_c_says_how_to_go_on_and_parts_of_other_settings_are_not_used(tmp_p
     assert not (tmp_path / "out.mkv.parts").exists()
     assert len(calls) == 100
     assert any("made with another settings; not used" in note for note in done.notes)
+
+
+def test_what_a_kill_after_joining_leaves_is_cleared_but_not_newer_parts(tmp_path, film, monkeypatch):
+    target, parts = tmp_path / "out.mkv", tmp_path / "out.mkv.parts"
+    with monkeypatch.context() as killed:
+        killed.setattr("restore.films.parts.Parts.remove", lambda parts: parts.stream.close())
+        restore_video(film, target, same)
+    assert (parts / "journal").exists()
+    with pytest.raises(Preempted):  # one that is to replace it
+        restore_video(film, target, interrupted_at(99)[0], settings={"model": "two"}, overwrite=True)
+    clear_leftovers(target)
+    assert len(list(parts.glob("*.mkv"))) == 2
+    os.utime(target)  # as if that had been joined
+    clear_leftovers(target)
+    assert not parts.exists()
+    clear_leftovers(target)  # none there
 
 
 def test_a_damaged_part_is_made_again(tmp_path, film):
