@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", nargs="?", help="one part, shown in full")
     parser.add_argument("--size", type=int, default=64, help="side of the input for which MACs are counted (64)")
     about = "yours too, as under `plugins` in an option file; may be given several times"
-    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE", help=about)
+    parser.add_argument("--plugin", action="append", default=[], metavar="MODULE_OR_FILE", help=about)
     parser.set_defaults(run=run)
 
 
@@ -31,10 +31,10 @@ def run(args: argparse.Namespace) -> None:
     """Lists. Raises `UserError` for an unknown registry or part, or a plugin that cannot be imported."""
     from restore.registry import REGISTRIES, import_part_module
 
-    if args.plugin:
-        sys.path.append(os.getcwd())  # last, so that it shadows nothing
-    for module in args.plugin:
-        import_part_module(module)
+    for plugin in args.plugin:
+        folder, file = os.path.split(os.path.abspath(plugin))
+        sys.path.append(folder)  # last, so that it shadows nothing
+        import_part_module(file.removesuffix(".py") if plugin.endswith(".py") else plugin)
     if args.registry is None:
         print("\n".join(f"{name:12} {', '.join(e.name for e in registry)}" for name, registry in REGISTRIES.items()))
         return

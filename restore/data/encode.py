@@ -19,7 +19,7 @@ def square(image: Image, size: int, where: str) -> Image:
     """
     height, width = image.shape[:2]
     if min(height, width) < size:
-        raise UnreadableImage(f"{where}: {width}x{height} is smaller than --size {size}")
+        raise UnreadableImage(f"{where}: {width}x{height} is smaller than --size {size}; take a smaller --size")
     scale = size / min(height, width)
     scaled = (max(size, round(width * scale)), max(size, round(height * scale)))
     # BGR is how `images.decode` got it: no copy here, which would cost as much as decoding did.
@@ -39,7 +39,7 @@ def sub_images(image: Image, crop: int, step: int, thresh: int, where: str) -> l
     """
     height, width = image.shape[:2]
     if min(height, width) < crop:
-        raise UnreadableImage(f"{where}: {width}x{height} is smaller than --crop {crop}")
+        raise UnreadableImage(f"{where}: {width}x{height} is smaller than --crop {crop}; take a smaller --crop")
     rows, columns = _starts(height, crop, step, thresh), _starts(width, crop, step, thresh)
     return [image[y : y + crop, x : x + crop] for y in rows for x in columns]
 

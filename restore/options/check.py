@@ -293,7 +293,8 @@ def _check_training(data: dict[str, Any], problems: Problems) -> None:
     train: dict[str, Any] = data["train"]
     lengths = [key for key in ("total_iter", "total_epoch") if train.get(key) is not None]
     if len(lengths) == 2:
-        problems.add(("train", "total_epoch"), "give only one of `total_iter` and `total_epoch`")
+        other = problems.document.mark(("train", "total_iter"))
+        problems.add(("train", "total_epoch"), f"`total_iter` stands at {other}; give one, and set the other to null")
     if not lengths and not any(nearest(key, ["total_iter", "total_epoch"]) for key in train):
         problems.add(("train", "total_iter"), "is missing; give it, or `total_epoch`")
     losses = train.get("losses", {})
@@ -366,5 +367,6 @@ def _shown(value: Any) -> str:
 
 
 def _should_be(text: str) -> str:
-    text = text.removeprefix("Input should be ").removeprefix("Value error, ")
+    text = text.removeprefix("Input should be ").removeprefix("Value error, ").removeprefix("Tuple ")
+    text = text.replace(" after validation", "")
     return f"should be {text}" if not text.startswith("should") else text

@@ -115,8 +115,12 @@ def _check_parts(folders: list[Path], path: str) -> None:
 
 
 def nearest_beside(path: Path) -> str:
-    """`; did you mean X?` for the file or folder whose name is closest to that of a missing one, or an empty string."""
+    """`; did you mean X?` for the file or folder whose name is closest to that of a missing one, or an empty string.
+
+    The recipes that stand beside data are none.
+    """
     try:
-        return nearest(path.name, [beside.name for beside in islice(path.parent.iterdir(), _LOOKED_AT)])
+        beside = (each.name for each in islice(path.parent.iterdir(), _LOOKED_AT) if each.suffix != ".md")
+        return nearest(path.name, list(beside))
     except (OSError, ValueError):
         return ""

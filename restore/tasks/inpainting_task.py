@@ -14,7 +14,7 @@ from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.candidates import latents_of
 from restore.tasks.networks import takes_mask
-from restore.tasks.restoration_task import Restoration
+from restore.tasks.restoration_task import Restoration, without_holes
 from restore.tasks.task import Autocast
 
 
@@ -31,8 +31,9 @@ class Inpainting(Restoration):
     @staticmethod
     def mistakes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
         if data.get("scale", 1) != 1:
-            yield ("scale",), f"is {data['scale']}, but inpainting keeps the size; leave it out"
+            yield ("scale",), f"is {data['scale']}, but inpainting keeps the size; set `scale: 1`"
         yield from Restoration.mistakes(data)
+        yield from without_holes(data)
 
     def __init__(
         self,

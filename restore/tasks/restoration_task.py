@@ -86,3 +86,10 @@ class Restoration:
         with self.autocast():
             pred: Tensor = network(lq, **latents)
         return full(pred)
+
+
+def without_holes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
+    """The data sets of an option file that hide nothing, of no use to a task that is about what is hidden."""
+    for name, section in section_at(data, ("datasets",)).items():
+        if isinstance(section, dict) and section.get("type") == "GTImageDataset" and not section.get("degradation"):
+            yield ("datasets", name, "type"), "GTImageDataset hides nothing; OccludedImageDataset does"

@@ -11,7 +11,7 @@ from restore.precision import full
 from restore.registry import TASKS
 from restore.step import Step
 from restore.tasks.candidates import latents_of
-from restore.tasks.restoration_task import Restoration
+from restore.tasks.restoration_task import Restoration, without_holes
 
 
 @TASKS.register
@@ -24,8 +24,9 @@ class Segmentation(Restoration):
     @staticmethod
     def mistakes(data: dict[str, Any]) -> Iterator[tuple[Loc, str]]:
         if data.get("scale", 1) != 1:
-            yield ("scale",), f"is {data['scale']}, but a mask has the size of its picture; leave it out"
+            yield ("scale",), f"is {data['scale']}, but a mask has the size of its picture; set `scale: 1`"
         yield from Restoration.mistakes(data)
+        yield from without_holes(data)
 
     def prepare(self, batch: dict[str, Tensor], iteration: int) -> Step:
         step = super().prepare(batch, iteration)

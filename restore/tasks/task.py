@@ -65,10 +65,16 @@ class Task(Protocol):
 
 
 def build_losses(train: Train, device: torch.device) -> dict[str, tuple[float, Loss]]:
-    """The losses of a training section, by name, each with its weight."""
+    """The losses of a training section, by name, each with its weight. Raises `UserError`, which names the loss."""
     dtype = torch.float64 if train.precision == "fp64" else None
-    sections = {name: section for name, section in train.losses.items() if section}
-    return {name: (part.weight, LOSSES.build(part).to(device, dtype)) for name, part in sections.items()}
+    losses: dict[str, tuple[float, Loss]] = {}
+    for name, part in train.losses.items():
+        try:
+            if part:
+                losses[name] = part.weight, LOSSES.build(part).to(device, dtype)
+        except UserError as error:
+            raise UserError(f"train.losses.{name}: {error}") from error
+    return losses
 
 
 def weigh(losses: Mapping[str, tuple[float, Loss]], step: Step) -> Losses:

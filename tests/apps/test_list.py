@@ -50,6 +50,14 @@ def test_plugins_of_this_folder_are_shown(listed, tmp_path, monkeypatch):
     assert "from steep_loss" in listed("losses", "SteepLoss")
 
 
+def test_a_plugin_may_be_named_as_a_file(listed, tmp_path, monkeypatch):
+    (tmp_path / "steep_loss_file.py").write_text(PLUGIN)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    LOSSES.discover()
+    monkeypatch.setattr(LOSSES, "_entries", dict(LOSSES._entries))
+    assert "SteepLoss" in listed("losses", "--plugin", str(tmp_path / "steep_loss_file.py"))
+
+
 def test_a_plugin_that_is_not_there_is_told(listed, monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
     with pytest.raises(UserError, match="no module `nowhere_loss`"):

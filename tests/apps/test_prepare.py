@@ -218,7 +218,7 @@ class TestSetAside:
         assert "6 records; 4 pictures set aside, see" in capsys.readouterr().out
         lines = (tmp_path / "x.lmdb" / "set_aside.txt").read_text().splitlines()
         assert [Path(line.split(":")[0]).name for line in lines] == ["cut.png", "empty.png", "small.png", "text.jpg"]
-        assert lines[2].endswith("10x10 is smaller than --size 16")
+        assert lines[2].endswith("10x10 is smaller than --size 16; take a smaller --size")
 
     def test_all_of_them(self, folder, tmp_path):
         with pytest.raises(UserError, match=r"none of 6 pictures can be used; the first: .*smaller than --size 99"):

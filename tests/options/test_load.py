@@ -184,6 +184,11 @@ def test_overrides_reach_into_lists_and_make_sections(write: Write) -> None:
         ("train.total_iter=many", 'train.total_iter: should be a valid integer, found "many"'),
         ("network_g.type=MSRResNt", "network_g.type: no `MSRResNt` among the archs; did you mean `MSRResNet`?"),
         ("network_g={type: EDSR, num_fet: 3}", "network_g.num_fet: unknown key for EDSR; did you mean `num_feat`?"),
+        ("network_g={type: EDSR, rgb_mean: [0.4, 0.4]}", "network_g.rgb_mean.2: is missing; add it"),
+        (
+            "network_g={type: RCAN, rgb_mean: [1, 2, 3, 4]}",
+            "network_g.rgb_mean: should have at most 3 items, not 4, found",
+        ),
         ("name.x=1", 'name: should be a valid string, found {"x": 1}'),
         ("train.optim_g.betas.5=0.5", "`5` is no position in a list of 2; count from 0"),
         ("train.optim_g.betas.0.x=1", "train.optim_g.betas.0: should be a valid number, found {"),
@@ -331,5 +336,37 @@ def test_missing_landmarks_say_what_writes_them(tmp_path, monkeypatch):
 def test_inpainting_enlarges_nothing(tmp_path):
     file = tmp_path / "x.yml"
     file.write_text("name: x\nscale: 4\ntask: {type: Inpainting}\nnetwork_g: {type: UNet}\n")
-    with pytest.raises(UserError, match=r"x.yml:2: scale: is 4, but inpainting keeps the size; leave it out"):
+    with pytest.raises(UserError, match=r"x.yml:2: scale: is 4, but inpainting keeps the size; set `scale: 1`"):
+        load(file, testing=True)
+
+
+@pytest.mark.parametrize("task", ["Inpainting", "Segmentation"])
+def test_a_data_set_without_holes_is_of_no_use_to_inpainting(tmp_path, task):
+    file = tmp_path / "x.yml"
+    train = f"{{type: OccludedImageDataset, dataroot_gt: {tmp_path}, occlusion: [{{type: LowerFace}}]}}"
+    val = f"{{type: GTImageDataset, dataroot_gt: {tmp_path}}}"
+    text = f"name: x\ntask: {{type: {task}}}\nnetwork_g: {{type: UNet}}\ndatasets:\n  train: {train}\n  val: {val}\n"
+    file.write_text(text + "train: {total_iter: 1, optim_g: {type: Adam}, losses: {pixel: {type: L1Loss}}}\n")
+    with pytest.raises(UserError, match=r"x.yml:6: datasets.val.type: GTImageDataset hides nothing; Occluded") as told:
+        load(file)
+    assert len(str(told.value).splitlines()) == 2
+    blurred = f"{{type: GTImageDataset, dataroot_gt: {tmp_path}, degradation: [{{type: Blur}}]}}"
+    file.write_text(file.read_text().replace(val, blurred))
+    load(file)
+
+
+def test_two_lengths_are_told_with_both_places(tmp_path):
+    (tmp_path / "base.yml").write_text("train:\n  total_iter: 5\n")
+    file = tmp_path / "x.yml"
+    file.write_text("extends: base.yml\nname: x\nnetwork_g: {type: MSRResNet}\ntrain: {total_epoch: 1}\n")
+    with pytest.raises(UserError, match=r"x.yml:4: train.total_epoch: `total_iter` stands at .*base.yml:2; give one"):
+        load(file)
+
+
+def test_a_recipe_is_not_proposed_as_data(tmp_path):
+    (tmp_path / "faces_160.md").touch()
+    section = f"{{type: GTImageDataset, dataroot_gt: {tmp_path / 'faces_160.lmdb'}}}"
+    file = tmp_path / "x.yml"
+    file.write_text(f"name: x\nnetwork_g: {{type: MSRResNet}}\ndatasets: {{val: {section}}}\n")
+    with pytest.raises(UserError, match=r"no file or folder `.*faces_160.lmdb`; correct the path$"):
         load(file, testing=True)

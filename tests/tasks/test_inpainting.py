@@ -110,7 +110,8 @@ def test_a_network_without_a_mask_can_be_trained_too(lab):
 
 
 def test_a_data_set_without_masks_is_told(lab):
-    section = {"type": "GTImageDataset", "dataroot_gt": lab.options().datasets.train.args["dataroot_gt"]}
+    root = lab.options().datasets.train.args["dataroot_gt"]
+    section = {"type": "PairedImageDataset", "dataroot_gt": root, "dataroot_lq": root}
     with pytest.raises(UserError, match="yields no masks"):
         lab.train(*OVERRIDES, f"datasets.train={section}", "val.metrics={}")
 

@@ -14,13 +14,16 @@ from restore.options.load import load
 
 RECIPES = Path(__file__).parents[2] / "options" / "train" / "inpainting"
 TINY = "{num_feat: 4, num_level: 2, num_latent: 3, latent_dim: 8, num_mapping: 1}"
+HIDDEN = ("type=OccludedImageDataset", "occlusion=[{type: Centre}]", "gt_size=null")
 
 
 @pytest.mark.parametrize("task", ["Inpainting", "Restoration"])
 def test_a_number_is_a_picture_whatever_stands_beside_it(lab, task):
     mask_channel = str(task == "Inpainting").lower()
     network = "{type: GANsformer, mask_channel: " + mask_channel + ", " + TINY[1:]
-    model = Model(lab.options("scale=1", f"task.type={task}", f"network_g={network}"), torch.device("cpu"))
+    hidden = (f"datasets.{name}.{more}" for name in ("train", "val") for more in HIDDEN if task == "Inpainting")
+    options = lab.options("scale=1", f"task.type={task}", f"network_g={network}", *hidden)
+    model = Model(options, torch.device("cpu"))
     lq, mask = torch.rand(3, 3, 24, 20), torch.ones(3, 1, 24, 20)
     mask[..., :8] = 0
 
