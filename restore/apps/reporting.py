@@ -82,6 +82,8 @@ def used(args: argparse.Namespace, model: Model, restorer: Enhancer | Rebuilder,
     if isinstance(restorer, Rebuilder):
         size = restorer.size
         came["mask"] = mask
+        if not model.show_hole:  # whatever --fill says
+            came["fill"] = "black"
     else:
         size = restorer.frame * model.scale if restorer.detector else None
         came["outscale"] = restorer.outscale

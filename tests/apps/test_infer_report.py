@@ -75,6 +75,15 @@ def test_the_report_is_that_of_the_files(tmp_path, unmask, capsys):
     assert len(list((tmp_path / "out").iterdir())) == 3
 
 
+def test_what_a_network_is_shown_in_the_hole_is_what_its_training_says(tmp_path, unmask):
+    unmask("--report", "--no_compare")
+    assert facts(tmp_path)["options"]["fill"] == "keep"
+    task = {"type": "Inpainting", "show_hole": False}
+    network_file(tmp_path / "tiny.safetensors", UNET, size=64, task=task)
+    unmask("--report", "--no_compare", "--overwrite")
+    assert facts(tmp_path)["options"]["fill"] == "black"
+
+
 def test_the_same_run_has_the_same_bytes_also_when_the_report_comes_later(tmp_path, unmask, capsys):
     unmask()
     result = (tmp_path / "out" / "a.png").read_bytes()
