@@ -297,7 +297,7 @@ def _in_a_process(work: Callable[[], None], record: Record, log: Path) -> tuple[
         elif time.monotonic() - since > HANGS:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
-            return f"takes longer than {HANGS} s", data or b""
+            return (f"takes longer than {HANGS} s", data) if data is not None else None  # it hung between inputs
         time.sleep(0.02)
     text = log.read_text(errors="replace")
     if data is None and (code == 0 or re.search(r"^Done \d+ runs", text, re.MULTILINE)):
