@@ -76,7 +76,6 @@ NOT_RUN = {  # what commands begin with, and why they are only parsed
 }
 NOT_RUN_PYTHON = {  # lines of examples
     "enhance = Enhancer(model, outscale=2, ": "needs a photo of three people; tests/inference/test_enhance.py",
-    "class Vignette(Degradation):": "leaves out what is not to the point",
     'data, at, state = open("squeezenet_v1.1.bin"': DOWNLOAD,
     'state = torch.load("best.ckpt"': DOWNLOAD,
     'state = torch.jit.load(str(find("big_lama"))': DOWNLOAD,
