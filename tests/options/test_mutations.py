@@ -164,7 +164,12 @@ BAD_RANGES = [
     Mutation("scale: 4", "scale: 32", "network_g.upscale", "should be 1, 2, 3, 4, 8 or 16, found 32"),
     Mutation("type: MSRResNet", "upscale: 5\n  type: MSRResNet", "network_g.upscale", "make them equal"),
     Mutation("crop_border: 4", "crop_border: -1", "val.metrics.psnr.crop_border", "greater than or equal to 0"),
-    Mutation("ema_decay: 0.9", "total_epoch: 3", "train.total_epoch", "`total_iter` stands at bad.yml:22; give one, and set the other to null"),
+    Mutation(
+        "ema_decay: 0.9",
+        "total_epoch: 3",
+        "train.total_epoch",
+        "`total_iter` stands at bad.yml:22; give one, and set the other to null",
+    ),
     Mutation("      type: L1Loss\n      weight: 1.0\n", "", "train.losses", "such as `pixel: {type: L1Loss}`", -2),
 ]
 CASES = [*MISSPELT, *WRONG_TYPES, *MISSING, *UNKNOWN_NAMES, *BAD_RANGES]
