@@ -62,6 +62,7 @@ def test_nobody_is_root_and_nothing_but_the_package_is_copied(dockerfile):
     assert json.loads(of(dockerfile, "CMD")[0]) == ["demo", "--host", "0.0.0.0"]
 
 
+@pytest.mark.slow
 def test_what_is_copied_installs_and_starts(dockerfile, tmp_path):
     """A new environment that sees this one's packages, so that only the steps of our own are done."""
     context, home = tmp_path / "context", tmp_path / "home"

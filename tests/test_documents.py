@@ -354,7 +354,12 @@ def offline(*_, **__):
     raise urllib.error.URLError("a test that fetches nothing")
 
 
-@pytest.mark.parametrize("command", RUN, **by_place)
+def seconds_apart(commands):
+    """The commands as parameters; exporting takes seconds."""
+    return [pytest.param(c, marks=pytest.mark.slow if c.words[:2] == ("restore", "export") else ()) for c in commands]
+
+
+@pytest.mark.parametrize("command", seconds_apart(RUN), **by_place)
 def test_a_command_runs(command, folder):
     words = small(arguments_of(command))
     reader.experiments_for(folder, words)

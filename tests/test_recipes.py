@@ -1,6 +1,7 @@
 """Every option file that ships loads, builds, takes a step at tiny size, and can be tested."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ RECIPES = sorted(path for path in (REPOSITORY / "options").rglob("*.yml") if pat
 TRAIN = [path for path in RECIPES if "test" not in path.relative_to(REPOSITORY / "options").parts]
 TRAIN_FILES = {path.resolve() for path in TRAIN}
 TEST = [path for path in RECIPES if path not in TRAIN]
+LARGE = re.compile("RRDBNet|FaceEnhanceNet_x4|(PremiumGAN|Diffusion)_celebahq$")
 TINY_NET = {"num_feat": 8, "num_block": 1, "num_level": 2, "num_bottleneck": 8}  # as far as a network takes them
 TINY_NET |= {"block_out_channels": [8, 8], "layers_per_block": 1, "attention_levels": [1], "norm_num_groups": 4}
 TINY = ["datasets.train.batch_size=2", "train.accumulate=1", "datasets.train.num_workers=0"]
@@ -120,7 +122,14 @@ def test_the_recipes_are_found():
     assert TEST
 
 
-@pytest.mark.parametrize("recipe", TRAIN, ids=lambda path: path.stem)
+def each(recipes):
+    """The recipes as parameters; those of large networks take seconds also where all is small."""
+    return [
+        pytest.param(path, id=path.stem, marks=pytest.mark.slow if LARGE.search(path.stem) else ()) for path in recipes
+    ]
+
+
+@pytest.mark.parametrize("recipe", each(TRAIN))
 def test_a_recipe_checks_and_trains(recipe, workplace, capsys):
     workplace(recipe)
     restore("check", "-opt", str(recipe))
@@ -131,7 +140,7 @@ def test_a_recipe_checks_and_trains(recipe, workplace, capsys):
     assert Path("experiments", stages[0].name, "checkpoints", str(last), "network_g.safetensors").is_file()
 
 
-@pytest.mark.parametrize("recipe", TEST, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", each(TEST))
 def test_a_test_recipe_scores_what_its_training_made(recipe, workplace):
     workplace(recipe)
     data = read_extended(recipe).data

@@ -163,6 +163,7 @@ args.run(args)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_part_goes_on(small, faces, monkeypatch, capsys):
     """Also when the kill cut the last row short, which is done again."""
     wanted, seen, save = files(small.run("whole")), [], evaluate._save

@@ -185,6 +185,7 @@ def test_shipped_sweeps(path, faces, val_faces):
 # -- training in turn
 
 
+@pytest.mark.slow
 def test_every_point_is_trained_with_what_it_sets(trained):
     for point in trained.read(*SHORT).points:
         checkpoint = last(point.folder)
@@ -194,6 +195,7 @@ def test_every_point_is_trained_with_what_it_sets(trained):
         assert options["train"]["optim_g"]["lr"] == point.values["train.optim_g.lr"]
 
 
+@pytest.mark.slow
 def test_the_table_says_what_the_checkpoints_say(trained):
     rows = trained.table()
     best = {p.name: open_checkpoint(p.folder / "checkpoints" / "latest").state()["best"] for p in trained.read().points}
@@ -207,6 +209,7 @@ def test_the_table_says_what_the_checkpoints_say(trained):
     assert values == sorted(values, reverse=True)
 
 
+@pytest.mark.slow
 def test_seeds_are_summed_up(trained):
     swept = trained.read(*SHORT)
     rows = read_rows(swept)
@@ -220,6 +223,7 @@ def test_seeds_are_summed_up(trained):
     assert f"| {groups[0].values['train.optim_g.lr']} | {groups[0].mean:.4f} ± {groups[0].deviation:.4f} | 2 |" in text
 
 
+@pytest.mark.slow
 def test_the_picture(trained):
     pytest.importorskip("matplotlib")
     from restore import images
@@ -230,18 +234,21 @@ def test_the_picture(trained):
     assert ((picture == (68, 1, 84)).all(axis=2)).sum() > 50  # the first point's curve, in the first of viridis
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_started_again(trained, monkeypatch, capsys):
     monkeypatch.setattr(subprocess, "Popen", None)
     trained.run(overrides=SHORT)
     assert capsys.readouterr().out.count(": done before") == 4
 
 
+@pytest.mark.slow
 def test_points_of_other_options_are_not_taken_for_these(trained):
     with pytest.raises(UserError, match=r"train.grad_clip: was 1.0, now 0.5; give the sweep another name") as error:
         trained.run(overrides=(*SHORT, "train.grad_clip=0.5"))
     assert len(str(error.value).splitlines()) == 5
 
 
+@pytest.mark.slow
 def test_a_longer_training_goes_on(trained):
     sweep("-opt", trained.file, "--point", 1, "--set", *SHORT, "train.total_iter=6", trained.below)
     point = trained.read().points[0]

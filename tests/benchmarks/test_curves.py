@@ -68,6 +68,7 @@ def test_memory_is_what_was_touched():
     assert memory.private() - alone == pytest.approx(held.nbytes / 1e6, abs=4)
 
 
+@pytest.mark.slow
 def test_a_million_in_small(tmp_path):
     million.build(tmp_path / "gt", 1_100, 3)
     million.build(tmp_path / "lq", 1_100, 1, million.SCALE)

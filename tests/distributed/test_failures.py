@@ -24,6 +24,7 @@ def ends(lab, *overrides: str, ranks: int = 2):
     return ended
 
 
+@pytest.mark.slow
 def test_an_exception_is_told_by_the_rank_that_it_came_from(lab):
     first, second = ends(lab, trouble("raise"))
     assert (first.code, second.code) == (1, 1)
@@ -36,6 +37,7 @@ def test_an_exception_is_told_by_the_rank_that_it_came_from(lab):
     assert "Traceback" not in first.told
 
 
+@pytest.mark.slow
 def test_an_exception_on_rank_0(lab):
     first, second = ends(lab, trouble("raise", rank=0))
     assert (first.code, second.code) == (1, 1)
@@ -88,6 +90,7 @@ def test_a_loss_that_is_no_number_skips_the_step_on_all(lab):
         assert_close_weights(untroubled, two, 1e-9)
 
 
+@pytest.mark.slow
 def test_a_rank_that_never_comes_is_named(lab):
     with Job(lab, 3, *LONG, "dist.start_timeout=3", come=(0, 2)) as job:
         first, third = job.wait()

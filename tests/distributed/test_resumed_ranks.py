@@ -31,6 +31,7 @@ def stopped(lab, ranks, runs, kind, at, rank=0, precision="fp32", **variables):
         return job.wait()
 
 
+@pytest.mark.slow
 def test_one_rank_is_told_to_stop_and_the_job_goes_on(lab):
     whole = train(lab, 2, *COMMON, NO_TROUBLE, runs="whole")
     ended = stopped(lab, 2, "parts", "term", 7, rank=1)

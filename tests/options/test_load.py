@@ -1,7 +1,9 @@
 """Option files: values, `extends`, overrides, sharing of `scale`, data elsewhere, the schema for editors."""
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -227,12 +229,17 @@ def test_resolved_options_do_not_hang_on_the_data_folder(write: Write) -> None:
     assert resolved["datasets"]["train"]["dataroot_gt"] == "datasets/faces"
 
 
-def schema_errors(data: object) -> list[str]:
+@cache
+def validator() -> Any:
+    """Of the schema for editors, which takes a second to make."""
     jsonschema = pytest.importorskip("jsonschema")
     schema = json_schema()
     jsonschema.Draft202012Validator.check_schema(schema)
-    validator = jsonschema.Draft202012Validator(schema)
-    return [".".join(map(str, error.absolute_path)) for error in validator.iter_errors(data)]
+    return jsonschema.Draft202012Validator(schema)
+
+
+def schema_errors(data: object) -> list[str]:
+    return [".".join(map(str, error.absolute_path)) for error in validator().iter_errors(data)]
 
 
 def test_schema_accepts_what_loads() -> None:
