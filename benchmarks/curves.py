@@ -278,7 +278,7 @@ WHY = {
     "degrade_gfpgan": "in Fourier transforms of kernels of 41 that do not separate, and layouts for the codec",
     "occlude": "in painting: the mask's two-coloured cloth, its ridges, shadow and seam, a pass over the picture each",
     "metric_psnr": "in rounding both to 8 bits as its protocol says, and squares in double precision",
-    "metric_ssim": "in double precision, and filters as shifted sums, tap by tap",
+    "metric_ssim": "in double precision, and filters as shifted sums, tap by tap, in strips that fit the cache",
     "metric_niqe": "in moments of every block at two scales, in double precision",
 }
 

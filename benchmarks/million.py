@@ -33,7 +33,7 @@ from restore.registry import DATASETS, Part
 
 SIZE, SCALE, BATCH = 8, 4, 16
 FACES = 64  # drawn; the records take turns with them
-LONGEST, MOST = 1.0, 200.0  # the bars of opening: seconds, MB
+LONGEST, MOST = 1.0, 200.0  # the bars of opening a million records: seconds, MB; pairs are two
 SHARDS = (1, 10, 100)
 WORKERS = (0, 1, 2)
 SMALL = "small"  # the folder of a few records that a fresh process opens first, so that imports are not measured
@@ -171,23 +171,24 @@ def openings(folder: Path, most: int, times: int) -> Iterator[str | Claim]:
     for shards, lq in [*((shards, None) for shards in SHARDS), (1, f"lq_{most}_1")]:
         runs = [fresh(partial(opening, folder, f"gt_{most}_{shards}", lq, 2)) for _ in range(times)]
         seconds, growth, worker = (spread(values) for values in zip(*runs, strict=True))
-        met = seconds.median < LONGEST and growth.median < MOST
+        lmdbs = 2 if lq else 1
+        met = seconds.median < lmdbs * LONGEST and growth.median < lmdbs * MOST
         what = f"{most:,} {'pairs' if lq else 'records'}, {shards} {'shards' if shards > 1 else 'shard'}"
         rows.append([what, seconds.show(".2f"), *(f"{each.median:.0f}" for each in (growth, worker)), verdict(met)])
         key = f"million.open.{'pairs' if lq else shards}"
-        yield claimed(key, f"opening {what}, first batch included", seconds, growth.median, met)
+        yield claimed(key, f"opening {what}, first batch included", seconds, growth.median, lmdbs, met)
     text = (
         "From `DATASETS.build` to the first batch, imports left out. Growth: RssAnon, which leaves out pages of "
         "mapped files. A worker's: what it shares with no process (Private_Dirty), above that of 100 records. "
-        f"Bar: under {LONGEST:.0f} s and {MOST:.0f} MB."
+        f"Bar: under {LONGEST:.0f} s and {MOST:.0f} MB; for pairs, which are two LMDBs, twice that."
     )
     yield f"## Opening\n\n{text}\n\n{table(['', 's', 'growth, MB', 'a worker has of its own, MB', ''], rows)}"
 
 
-def claimed(key: str, what: str, seconds: Spread, growth: float, met: bool) -> Claim:
+def claimed(key: str, what: str, seconds: Spread, growth: float, lmdbs: int, met: bool) -> Claim:
     """The claim of an opening."""
     figure = f"{seconds.show('.2f')} s, {growth:.0f} MB of growth"
-    return Claim(key, what, figure, bar=f"< {LONGEST:.0f} s, < {MOST:.0f} MB", met=met)
+    return Claim(key, what, figure, bar=f"< {lmdbs * LONGEST:.0f} s, < {lmdbs * MOST:.0f} MB", met=met)
 
 
 def reading(folder: Path, counts: list[int], rounds: int, seconds: float) -> Iterator[str | Claim]:

@@ -205,7 +205,7 @@ def _ends(png: bytes | memoryview) -> bool:
     """Whether a PNG's chunks lead to its end. A chunk longer than the file costs OpenCV 5 seconds and gigabytes."""
     at, kind = 8, b""
     while kind != b"IEND" and at + 12 <= len(png):
-        kind = png[at + 4 : at + 8]
+        kind = bytes(png[at + 4 : at + 8])
         at += 12 + int.from_bytes(png[at : at + 4], "big")
     return kind == b"IEND" and at <= len(png)
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from restore.metrics.protocol import eight_bit_pair
-from restore.metrics.ssim_metric import WINDOW, ssim_map
+from restore.metrics.ssim_metric import WINDOW, ssim_map_in_strips
 from restore.registry import METRICS
 
 
@@ -121,4 +121,4 @@ class ssim_hole:
         """
         edge = WINDOW // 2
         centres = hole_of(mask, pred)[..., edge:-edge, edge:-edge]
-        return mean_over(ssim_map(*eight_bit_pair(pred, gt, smallest=WINDOW)), centres)
+        return mean_over(ssim_map_in_strips(*eight_bit_pair(pred, gt, smallest=WINDOW)), centres)

@@ -8,7 +8,7 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from restore.errors import UserError
 from restore.metrics.protocol import eight_bit_pair, luma
 from restore.metrics.psnr_metric import mse_per_image
-from restore.metrics.ssim_metric import ssim_map
+from restore.metrics.ssim_metric import ssim_map, ssim_map_in_strips
 from restore.registry import METRICS, Part
 from tests.oracles import basicsr
 
@@ -162,3 +162,10 @@ def test_eight_bit_pair_is_exact():
     assert pred.dtype == torch.float64
     assert (pred * 255).round().eq(torch.arange(256)).all()
     assert torch.equal(pred[0, 0, 0], torch.arange(256).double() / 255)
+
+
+@pytest.mark.parametrize("size", [(11, 11), (12, 700), (300, 200), (48, 12300), (97, 1500)])
+def test_ssim_in_strips_is_that_of_the_whole(size):
+    draws = torch.Generator().manual_seed(0)
+    pred, gt = (torch.rand(1, 3, *size, generator=draws, dtype=torch.float64) for _ in range(2))
+    assert torch.equal(ssim_map_in_strips(pred, gt), ssim_map(pred, gt))
