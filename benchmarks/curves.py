@@ -442,7 +442,7 @@ def drawn(subject: Subject, points: list[Point]) -> bytes:
     axes.loglog(x, [1e3 * point.floor.median for point in points], "o-", label=f"floor: {subject.floor}")
     axes.set(title=subject.what, xlabel=subject.axis, ylabel="ms")
     axes.grid(True, which="both", alpha=0.3)
-    axes.legend()
+    axes.legend(loc="lower right")
     with io.BytesIO() as file:
         figure.savefig(file, dpi=90, bbox_inches="tight")
         pyplot.close(figure)
