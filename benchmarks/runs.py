@@ -41,7 +41,7 @@ RUNS = (
     Run("infer", "infer.py", 8),
     Run("paste", "paste.py", 6),
     Run("steps", "steps.py", 60),
-    Run("flat", "flat.py", 60),
+    Run("flat", "flat.py", 8),
     Run("million", "million.py", 4),
     Run("curves", "curves.py", 4),
     Run("kill9", "kill9.py --times 20", 10, FAULTS),
