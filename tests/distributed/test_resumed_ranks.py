@@ -45,6 +45,7 @@ def test_one_rank_is_told_to_stop_and_the_job_goes_on(lab):
 
 
 @pytest.mark.parametrize(("precision", "curve", "weights"), [("fp32", 1e-5, 1e-3), ("fp64", 1e-9, 1e-9)])
+@pytest.mark.slow
 def test_two_then_one_then_four_ranks(lab, precision, curve, weights):
     common = (f"train.precision={precision}", NO_TROUBLE)
     whole = train(lab, 1, *COMMON, *common, runs="whole")

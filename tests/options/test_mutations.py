@@ -314,6 +314,7 @@ THROUGH_THE_COMMAND = [MISSPELT[10], WRONG_TYPES[0], MISSING[0], UNKNOWN_NAMES[0
 
 
 @pytest.mark.parametrize("case", THROUGH_THE_COMMAND, ids=lambda case: case.new.strip()[:40])
+@pytest.mark.slow
 def test_the_command_exits_2_with_the_line(case: Mutation, folder: Path) -> None:
     Path("bad.yml").write_text(case.text())
     command = [sys.executable, str(ENTRY_POINT), "-opt", "bad.yml"]
