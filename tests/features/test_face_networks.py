@@ -50,7 +50,6 @@ def normed(x, w, name):
 
 
 @pytest.mark.parametrize("mode", ["ir_se", "ir"])
-@pytest.mark.slow
 def test_ir50_equals_facexlibs(mode, tmp_path):
     """Also as `resnet50`, which knows by the names what it is."""
     theirs = facexlib("recognition.arcface_arch").Backbone(50, 0.6, mode).eval()
