@@ -18,8 +18,8 @@ STEP, AVERAGE = (
                     if phase.due(self.stage_iter):
                         self.step(phase, steps)
                 """,
-    """for name, average in self.averages.items():
-                    average.update(self.task.networks[name])
+    """for average in self.averages.values():
+                    average.update()
                 """,
 )
 SCHEDULE = """for schedule in self.schedules.values():

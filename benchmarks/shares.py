@@ -14,8 +14,8 @@ from benchmarks.peers import finish
 from restore.engine.trainer import Trainer
 
 WORK = ("forward and losses", "backward", "optimizer")
-AROUND = ("data wait", "copy and degradation", "EMA", "logging")
-REST = "gradient norm and the rest"
+AROUND = ("data wait", "copy and degradation", "gradient norm", "EMA", "logging")
+REST = "rest"
 
 
 class Shares(NamedTuple):
@@ -47,12 +47,15 @@ def time_shares(trainer: Trainer, seconds: float, least: int = 1, warm_up: int =
         counted["total"] = time.perf_counter() - began
 
     _attach(trainer, spent)
+    norm = clock(spent, "gradient norm", trainer.device, torch.nn.utils.get_total_norm)
     with (
         patch("restore.engine.trainer.watched", some),
+        patch("torch.nn.utils.get_total_norm", norm),
         patch.object(trainer, "_finish", lambda stop: None),
         contextlib.redirect_stdout(None),
     ):
         trainer.fit()
+    spent["optimizer"] -= spent["gradient norm"]  # within `Update.apply`, which also clears and frees the gradients
     shares = {part: value / counted["total"] for part, value in spent.items()}
     return Shares({**shares, REST: 1 - sum(shares.values())}, counted["total"] / counted["iterations"])
 
@@ -62,9 +65,9 @@ def _attach(trainer: Trainer, spent: dict[str, float]) -> None:
     clocked = partial(clock, spent)
     for phase in trainer.task.phases:
         phase.losses = clocked("forward and losses", trainer.device, phase.losses)
-        clock_optimizer(spent, trainer.device, phase.optimizer)
     for owner, method, part in (
         (trainer.update, "backward", "backward"),
+        (trainer.update, "apply", "optimizer"),
         (trainer, "_prepare", "copy and degradation"),
         (trainer, "_log", "logging"),
         *((average, "update", "EMA") for average in trainer.averages.values()),
@@ -88,20 +91,3 @@ def clock(
         return result
 
     return call
-
-
-def clock_optimizer(spent: dict[str, float], device: torch.device, optimizer: torch.optim.Optimizer) -> None:
-    """Counts the optimizer's steps. By its hooks, since torch's schedulers warn of a `step` that was replaced."""
-    began = 0.0
-
-    def start(*_: object) -> None:
-        nonlocal began
-        finish(device)
-        began = time.perf_counter()
-
-    def stop(*_: object) -> None:
-        finish(device)
-        spent["optimizer"] += time.perf_counter() - began
-
-    optimizer.register_step_pre_hook(start)
-    optimizer.register_step_post_hook(stop)

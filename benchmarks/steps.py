@@ -76,16 +76,16 @@ def files(plan: Plan) -> Parts:
         rows = measured(recipe, plan)
         yield file_claim(recipe, rows)
         if isinstance(rows, str):
-            lines.append([recipe.stem, *[""] * 9, f"no figure: {rows}"])
+            lines.append([recipe.stem, *[""] * 10, f"no figure: {rows}"])
             continue
         lines += [file_line(recipe, row) for row in rows]
     header = ["file", "batch", "workers", "data of a batch, core s", "s a step", "data wait", "copy, degradation"]
-    header += ["EMA", "log", "rest", "outside, < 5 %"]
+    header += ["gradient norm", "EMA", "log", "rest", "outside, < 5 %"]
     text = (
         "One step of every training file that ships, with its own network, crop, losses, precision and workers, on "
         "drawn faces in the size that the file asks for. Networks that losses look through have random weights. "
         "Batches are smaller where 24 GB or a step of 20 s ask for it (`2 of 16`): what is paid once a step then "
-        "weighs more. Shares of the time, by clocks around the trainer's parts; a log line every three steps."
+        "weighs more. Shares of the time, by clocks around the trainer's parts."
     )
     yield f"## Option files\n\n{text}\n\n{table(header, lines)}"
 
@@ -215,8 +215,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", choices=PARTS, action="append", help="only this part (default: all)")
     parser.add_argument("--recipe", action="append", default=[], metavar="STEM", help="only this option file")
-    parser.add_argument("--rounds", type=int, default=8, help="turns of each side (8)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="of each option file, at least (2)")
+    parser.add_argument("--rounds", type=int, default=20, help="turns of each side (20)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each option file, at least (5)")
     parser.add_argument("--quick", action="store_true", help="tiny networks and one file, to see that the script works")
     add_out(parser)
     args = parser.parse_args()

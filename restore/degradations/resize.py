@@ -6,6 +6,7 @@ treats the borders and the rounding otherwise; OpenCV's does not antialias at al
 Keys, "Cubic convolution interpolation for digital image processing" (1981): the kernel, with a = -0.5.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ Window = tuple[int, int, int, int]
 # Lifts a tie that summation left a hair too low, so that it rounds up whatever the order of the additions. The values
 # are multiples of 1 / (16 scale^4), their errors below 1e-9.
 TIE = 2.0**-28
+
+_TOP = {np.dtype(kind): np.iinfo(kind).max for kind in (np.uint8, np.uint16)}
 
 
 @lru_cache(maxsize=32)
@@ -105,35 +108,46 @@ def _cubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
 def _shrink_matlab(image: Image, scale: int, window: Window) -> Image:
     """Rows first, rounded, then columns, rounded: only so do MATLAB's own files come out to the last bit."""
     y, x, h, w = window
-    down, across = (resize_matrix(n, n // scale) for n in image.shape[:2])
-    top, bottom = _reach(down[y : y + h])
-    left, right = _reach(across[x : x + w])
-    part = image[top:bottom, left:right].astype(np.float64, order="C").reshape(bottom - top, -1)
-    rows = _round(_product(down[y : y + h, top:bottom], part), image.dtype)
-    turned = np.ascontiguousarray(rows.reshape(h, right - left, -1).swapaxes(0, 1)).reshape(right - left, -1)
-    columns = _round(_product(across[x : x + w, left:right], turned), image.dtype)
-    lq: NDArray[Any] = columns.reshape(w, h, -1).swapaxes(0, 1).astype(image.dtype, order="C")
+    down = _band(image.shape[0], scale, y, h)
+    across = _band(image.shape[1], scale, x, w)
+    part = image[down.used, across.used].astype(np.float64, order="C")
+    height, width, channels = part.shape
+    rows = _round(down @ part.reshape(height, -1), image.dtype)
+    turned = np.ascontiguousarray(rows.reshape(h, width, channels).swapaxes(0, 1))
+    columns = _round(across @ turned.reshape(width, -1), image.dtype)
+    lq: NDArray[Any] = columns.reshape(w, h, channels).swapaxes(0, 1).astype(image.dtype, order="C")
     return lq
 
 
-def _reach(rows: NDArray[np.float64]) -> tuple[int, int]:
-    """The first column where one of the rows is not zero, and the one after the last."""
-    used = np.flatnonzero(rows.any(axis=0))
-    return int(used[0]), int(used[-1]) + 1
+@dataclass(frozen=True)
+class _Band:
+    """Some rows of a `resize_matrix`, as the blocks in which they are not zero; `used` are the samples they need."""
+
+    used: slice
+    length: int
+    blocks: list[tuple[slice, slice, NDArray[np.float64]]]  # rows, their columns within `used`, and what stands there
+
+    def __matmul__(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        out = np.empty((self.length, values.shape[1]))
+        for rows, columns, weights in self.blocks:
+            np.matmul(weights, values[columns], out=out[rows])
+        return out
 
 
-def _product(matrix: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """`matrix @ values` for a matrix that is zero away from its diagonal."""
-    out = np.empty((len(matrix), values.shape[1]))
-    for rows, used in blocks(matrix):
-        np.matmul(matrix[rows, used], values[used], out=out[rows])
-    return out
+@lru_cache(maxsize=128)  # as many as crops of 64 px have places for their edge in 512 px, at 10 KB each
+def _band(length: int, scale: int, start: int, count: int) -> _Band:
+    matrix = resize_matrix(length, length // scale)[start : start + count]
+    found = [(rows, used, np.ascontiguousarray(matrix[rows, used])) for rows, used in blocks(matrix)]
+    first, last = found[0][1].start, found[-1][1].stop
+    moved = [(rows, slice(used.start - first, used.stop - first), weights) for rows, used, weights in found]
+    return _Band(slice(first, last), count, moved)
 
 
 def _round(values: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[np.float64]:
     """The nearest levels of `dtype`, ties upwards as in MATLAB; works in place."""
     values += 0.5 + TIE
-    np.clip(values, 0, np.iinfo(dtype).max, out=values)
+    np.maximum(values, 0, out=values)
+    np.minimum(values, _TOP[dtype], out=values)
     return np.floor(values, out=values)
 
 

@@ -18,21 +18,25 @@ class Average:
     """
 
     def __init__(self, network: nn.Module, decay: float) -> None:
+        self.network = network
         self.module: nn.Module = copy.deepcopy(network).requires_grad_(False)
         self.decay = decay
         self.updates = 0
+        # kept, since to walk through the layers costs more than to average those of a small network
+        self._own, self._own_buffers = list(self.module.parameters()), list(self.module.buffers())
+        self._new = list(network.parameters())
 
     @torch.no_grad()
-    def update(self, network: nn.Module) -> None:
+    def update(self) -> None:
         """Takes in the network as it is now."""
         weight = 1 - min(self.decay, self.updates / (self.updates + 9))
-        own, new = _tensors(self.module), _tensors(network)
-        numbers = [i for i, tensor in enumerate(own) if tensor.is_floating_point()]
-        torch._foreach_lerp_([own[i] for i in numbers], [new[i] for i in numbers], weight)
-        for i in set(range(len(own))).difference(numbers):
-            own[i].copy_(new[i])
+        own: list[Tensor] = [*self._own]
+        new: list[Tensor] = [*self._new]
+        for held, buffer in zip(self._own_buffers, self.network.buffers(), strict=True):
+            if held.is_floating_point():
+                own.append(held)
+                new.append(buffer)
+            else:
+                held.copy_(buffer)
+        torch._foreach_lerp_(own, new, weight)
         self.updates += 1
-
-
-def _tensors(network: nn.Module) -> list[Tensor]:
-    return [*network.parameters(), *network.buffers()]

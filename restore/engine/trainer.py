@@ -89,15 +89,16 @@ class Trainer:
                         self.step(phase, steps)
                 for schedule in self.schedules.values():
                     schedule.step(self.stage_iter)
-                for name, average in self.averages.items():
-                    average.update(self.task.networks[name])
+                for average in self.averages.values():
+                    average.update()
                 self._after_step(stop)
             self._finish(stop)
 
     def step(self, phase: Phase, steps: list[Step]) -> None:
         """One optimizer step of a phase, over the parts of an accumulated batch."""
         for module in phase.modules:
-            module.train()
+            if not module.training:  # as after a validation; asking all of its layers costs more
+                module.train()
         for number, step in enumerate(steps, 1):
             with nullcontext() if number == len(steps) else distributed.unsynced(phase.forward):
                 losses = phase.losses(step)

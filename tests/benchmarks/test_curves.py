@@ -11,22 +11,25 @@ from benchmarks import curves, flat, memory, million
 from benchmarks.convolutions import forward, forward_and_backward, recorded
 from benchmarks.measure import spread
 
+SIZES = [10, 100, 1_000, 10_000]
 
-def points(power: float, overhead: float = 0.0) -> list[curves.Point]:
-    one = spread([1.0])
-    return [curves.Point(x, spread([overhead + 1e-6 * x**power]), one, one) for x in (10, 100, 1_000, 10_000)]
+
+def seconds(power: float, overhead: float = 0.0) -> list[float]:
+    return [overhead + 1e-6 * x**power for x in SIZES]
 
 
 def test_the_exponent_is_that_of_the_law():
-    assert curves.exponent(points(1.0), squared=False) == pytest.approx(1.0)
-    assert curves.exponent(points(2.0), squared=True) == pytest.approx(1.0)
-    assert curves.exponent(points(1.5, overhead=1e-4), squared=False) == pytest.approx(1.5, abs=0.01)
+    assert curves.exponent(SIZES, seconds(1.0)) == pytest.approx(1.0)
+    assert curves.exponent([x**2 for x in SIZES], seconds(2.0)) == pytest.approx(1.0)
+    assert curves.exponent(SIZES, seconds(1.5, overhead=1e-4)) == pytest.approx(1.5, abs=0.01)
 
 
-def test_growth_above_the_law_misses_the_bar():
+def test_growth_above_the_law_and_above_the_floor_s_misses_the_bar():
     subject = curves.Subject("s", "work", "records", (10,), 100, lambda folder, x: (print, print), "a floor")
-    for power, met in ((1.0, True), (1.3, False)):
-        _, claim = curves.judged(subject, points(power))
+    for power, floor, met in ((1.0, 1.0, True), (1.3, 1.0, False), (1.3, 1.3, True)):
+        times = zip(SIZES, seconds(power), seconds(floor), strict=True)
+        points = [curves.Point(x, spread([ours]), spread([least]), spread([1.0])) for x, ours, least in times]
+        _, claim = curves.judged(subject, points)
         assert claim.met is met
         assert f"to the power {power:.2f}" in claim.what
 

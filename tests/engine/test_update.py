@@ -204,7 +204,7 @@ def test_the_average_has_the_running_statistics_of_its_past():
     means, counts = [], []
     for seed in range(30):
         network(torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(seed)) + seed)
-        average.update(network)
+        average.update()
         means.append(network[1].running_mean.clone())
         counts.append(int(network[1].num_batches_tracked))
     expected = means[0]
