@@ -11,6 +11,7 @@ from unittest.mock import patch
 import torch
 
 from benchmarks.peers import finish
+from restore.engine import update
 from restore.engine.trainer import Trainer
 
 WORK = ("forward and losses", "backward", "optimizer")
@@ -47,10 +48,10 @@ def time_shares(trainer: Trainer, seconds: float, least: int = 1, warm_up: int =
         counted["total"] = time.perf_counter() - began
 
     _attach(trainer, spent)
-    norm = clock(spent, "gradient norm", trainer.device, torch.nn.utils.get_total_norm)
+    norm = clock(spent, "gradient norm", trainer.device, update.norm_of_all)
     with (
         patch("restore.engine.trainer.watched", some),
-        patch("torch.nn.utils.get_total_norm", norm),
+        patch.object(update, "norm_of_all", norm),
         patch.object(trainer, "_finish", lambda stop: None),
         contextlib.redirect_stdout(None),
     ):

@@ -18,7 +18,7 @@ from restore.data.loader import Batch
 from restore.engine.trainer import Trainer
 from restore.registry import ARCHS
 
-BLOCK = 5  # steps of a turn
+LOG_EVERY = 5  # steps of the trainer
 WARM_UP = 3
 BATCHES = 4  # that are kept in memory
 ADAM = {"type": "Adam", "lr": 2e-4, "betas": [0.9, 0.99]}
@@ -97,7 +97,7 @@ def task_trainer(task: StepTask, folder: Path, quick: bool = False) -> Trainer:
     data["batch_size"] = 2 if quick else task.batch
     train = {"total_iter": 10**6, "ema_decay": 0, "optim_g": ADAM, "losses": task.losses}
     train |= {"optim_d": ADAM} if "network_d" in sections else {}
-    logger = {"print_freq": BLOCK, "save_checkpoint_freq": 10**6}
+    logger = {"print_freq": LOG_EVERY, "save_checkpoint_freq": 10**6}
     options = {"name": "step", "manual_seed": 0, "datasets": {"train": data}, "train": train, "logger": logger}
     file = folder / "train.yml"
     file.write_text(yaml.safe_dump(options | sections))
@@ -128,38 +128,38 @@ def fit_with(trainer: Trainer, batches: Iterable[Batch]) -> None:
         trainer.fit()
 
 
-class Block(NamedTuple):
-    """Seconds a step of a block of the bare loop, and the mean of the trainer's blocks before and after it."""
+class Pair(NamedTuple):
+    """Seconds of a step of the bare loop, and the mean of the trainer's steps before and after it."""
 
     bare: float
     ours: float
 
 
-def bare_and_trainer(task: StepTask, trainer: Trainer, rounds: int) -> list[Block]:
-    """Blocks of both in turns."""
+def bare_and_trainer(task: StepTask, trainer: Trainer, rounds: int) -> list[Pair]:
+    """Steps of both in turns: a shared machine changes its pace within seconds, and longer turns would see that."""
     held = held_batches(trainer)
     step, memory = task.bare(trainer), cycle(held)
     bare: list[float] = []
     ours: list[float] = []
 
-    def run_bare(steps: int) -> float:
+    def run_bare() -> float:
         began = time.perf_counter()
-        for batch in islice(memory, steps):
-            step(batch)
+        step(next(memory))
         finish(trainer.device)
-        return (time.perf_counter() - began) / steps
+        return time.perf_counter() - began
 
     def in_turns() -> Iterator[Batch]:
         batches = cycle(held)
         yield from islice(batches, WARM_UP)
         for number in range(rounds + 1):
             began = time.perf_counter()
-            yield from islice(batches, BLOCK)
+            yield next(batches)
             finish(trainer.device)
-            ours.append((time.perf_counter() - began) / BLOCK)
+            ours.append(time.perf_counter() - began)
             if number < rounds:
-                bare.append(run_bare(BLOCK))
+                bare.append(run_bare())
 
-    run_bare(WARM_UP)
+    for _ in range(WARM_UP):
+        run_bare()
     fit_with(trainer, in_turns())
-    return [Block(one, (before + after) / 2) for one, (before, after) in zip(bare, pairwise(ours), strict=True)]
+    return [Pair(one, (before + after) / 2) for one, (before, after) in zip(bare, pairwise(ours), strict=True)]

@@ -5,10 +5,10 @@ import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import partial
+from functools import partial, reduce
+from operator import add
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from restore import distributed, keyed
@@ -102,7 +102,7 @@ class Trainer:
         for number, step in enumerate(steps, 1):
             with nullcontext() if number == len(steps) else distributed.unsynced(phase.forward):
                 losses = phase.losses(step)
-                total = torch.stack([full(loss) for name, loss in losses.items() if name.startswith("l_")]).sum()
+                total = reduce(add, (full(loss) for name, loss in losses.items() if name.startswith("l_")))
                 self.update.backward(total / len(steps))
             self.meter.add(losses, 1 / len(steps))
         self.meter.add({f"grad_norm_{phase.name}": self.update.apply(phase)})

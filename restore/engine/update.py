@@ -51,7 +51,7 @@ class Update:
         optimizer, parameters = phase.optimizer, phase.parameters
         self.scaler.unscale_(optimizer)
         gradients = [p.grad for p in parameters if p.grad is not None]
-        norm = nn.utils.get_total_norm(gradients)
+        norm = norm_of_all(gradients)
         if self.grad_clip is not None:
             nn.utils.clip_grads_with_norm_(parameters, self.grad_clip, norm)
         finite = torch.isfinite(norm)
@@ -79,3 +79,9 @@ class Update:
         self.rows = {name: torch.tensor(count, device=self.device) for name, count in state["rows"].items()}
         if self.scaler.is_enabled() and state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def norm_of_all(tensors: list[Tensor]) -> Tensor:
+    """Their 2-norm, as of one long vector: `nn.utils.get_total_norm` at half its cost, as all are of one device."""
+    norm: Tensor = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(tensors)))
+    return norm

@@ -9,7 +9,7 @@ from benchmarks import bare_loops
 from benchmarks.profiles import KINDS, kind_of
 from benchmarks.recipes import LESS, picture_size, recipes
 from benchmarks.shares import Shares, clock
-from benchmarks.step_tasks import TASKS, Block, bare_and_trainer, fit_with, held_batches, task_trainer
+from benchmarks.step_tasks import TASKS, Pair, bare_and_trainer, fit_with, held_batches, task_trainer
 from benchmarks.steps import Row, file_claim
 from restore import keyed
 
@@ -42,14 +42,14 @@ def test_a_step_by_hand_is_the_trainers_step(name, tmp_path):
 
 
 @pytest.mark.slow
-def test_blocks_are_taken_in_turns(tmp_path):
+def test_steps_are_taken_in_turns(tmp_path):
     order = []
     task = TASKS["sr"]._replace(bare=lambda trainer: lambda batch: order.append("bare"))
     trainer = task_trainer(task, tmp_path, quick=True)
     step = trainer.step
     trainer.step = lambda *given: order.append("trainer") or step(*given)
-    blocks = bare_and_trainer(task, trainer, rounds=2)
-    assert all(isinstance(block, Block) and block.ours > block.bare for block in blocks)
+    pairs = bare_and_trainer(task, trainer, rounds=2)
+    assert all(isinstance(pair, Pair) and pair.ours > pair.bare for pair in pairs)
     changes = [one for one, last in zip(order, [None, *order], strict=False) if one != last]
     assert changes == ["bare", "trainer", "bare", "trainer", "bare", "trainer"]  # the first of each warms up
 
