@@ -149,8 +149,8 @@ def by_claims(bar: Bar, measured: Sequence[Claim]) -> tuple[str, str, str]:
     if missed and len(judged_here) > 1:
         figure = f"{len(missed)} of {len(judged_here)}: {figure}"
     told = verdict(not missed) if judged_here else "measured, not judged here"
-    whys = [*dict.fromkeys(claim["why"] for claim in missed), bar.why] if missed or not judged_here else []
-    return figure, told, " ".join(filter(None, whys))
+    whys = ["; ".join(dict.fromkeys(filter(None, (claim["why"] for claim in missed)))), bar.why]
+    return figure, told, ". ".join(filter(None, whys)) if missed or not judged_here else ""
 
 
 def ends(texts: Sequence[str]) -> str:

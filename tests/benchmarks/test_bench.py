@@ -148,7 +148,7 @@ def test_the_page_shows_claims_and_gaps(scripts, tmp_path):
         (Bar(2, "one", "b", claims=("good.fast",)), ["2.00 (1.9 to 2.1)", "met", ""]),
         (
             Bar(2, "one", "b", claims=("good.slow",), why="A net would do."),
-            ["9.0", "**missed**", "copies A net would do."],
+            ["9.0", "**missed**", "copies. A net would do."],
         ),
         (Bar(2, "one", "b", claims=("good.*",)), ["1 of 2: 9.0", "**missed**, 1 not measured", "copies"]),
         (Bar(2, "one", "b", claims=("good.f*", "good.g*")), ["2.00 (1.9 to 2.1)", "met, 1 not measured", ""]),
