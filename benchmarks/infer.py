@@ -28,7 +28,7 @@ AS_FAST, FASTEST, ON_GPU = 1.0, 1.6, 2.0  # the bars: times the peer's speed
 GROWTH = 0.10
 MEGAPIXELS = (1, 4, 16, 49, 100)
 ON = ".gpu" if torch.cuda.is_available() else ""  # what the keys of claims end with
-RUNS = 3  # of which the lowest figure counts: where an allocator places things adds some, never takes any
+RUNS = 8  # of which the lowest figure counts: where an allocator places things adds some, never takes any
 
 
 def main() -> None:

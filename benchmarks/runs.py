@@ -38,7 +38,7 @@ RUNS = (
     Run("generators", "generators.py", 8),
     Run("diffusion", "diffusion.py", 4),
     Run("scaling", "scaling.py", 5),
-    Run("infer", "infer.py", 5),
+    Run("infer", "infer.py", 8),
     Run("paste", "paste.py", 2),
     Run("tasks", "steps.py --only tasks", 6),
     Run("steps", "steps.py --only files --only profile --only validation", 22),
